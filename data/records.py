@@ -3,8 +3,8 @@
 A record is one clip: a msgpack map in an ArrayRecord file, arrays carrying their dtype and shape.
 A folder holds, for each split, `SPLIT-00000-of-00001.array_record`, `SPLIT.index.jsonl` (one line a
 record: id, speaker, language, seconds; so that a sampler knows lengths and voices without reading
-audio) and, over all, `meta.json`, which is written last: a split that it does not name is not there,
-and one whose files have another size than it says is damaged.
+audio) and, over all, `meta.json`, which is written last: a split that it does not name is not
+there, and one whose files have another size than it says is damaged.
 
 Records are stored one by one and uncompressed, because 16-bit speech shrinks by a tenth only and
 random access wants neither a group nor an inflation around it.
@@ -21,6 +21,8 @@ import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
 from jaxtyping import Float, Int16
+
+from data.audio import SAMPLE_RATE
 
 Record = dict[str, Any]
 _ARRAY = 1  # msgpack extension code
@@ -87,7 +89,7 @@ class Writer:
         self._written = 0
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Adds a record: `id`, `speaker`, `language`, and `samples` or `codes` with `frame_rate`."""
+        """Adds a record: id, speaker, language, and `samples`, or `codes` with `frame_rate`."""
         shard = self._written % len(self._writers)
         self._written += 1
         try:
@@ -203,7 +205,7 @@ class Reader:
 def _seconds(record: Mapping[str, Any]) -> float:
     if "codes" in record:
         return len(record["codes"]) / record["frame_rate"]
-    return len(record["samples"]) / 24_000
+    return len(record["samples"]) / SAMPLE_RATE
 
 
 def _replace(path: Path, text: str) -> None:

@@ -1,0 +1,137 @@
+"""Streams of training batches from folders of records, and clips in order for evaluation.
+
+The codec's diet is crops. All clips of all folders are thought of as laid end to end; an epoch is
+that length cut into slots of one crop each, shuffled. A slot only says which clip is drawn (the one
+it begins in), so clips come in proportion to their seconds with no chance involved, and the crop
+falls anywhere in the clip. Chance is drawn from the seed and the element's number, so element n is
+the same after a restart, and process k of n sees elements k, k + n, ... of one common stream.
+"""
+
+from collections.abc import Sequence
+
+import grain
+import numpy as np
+import soxr
+
+from data import records
+from data.audio import SAMPLE_RATE
+from data.records import Reader
+
+# A crop longer than its clip goes on with another clip, or (a quarter of the time) with silence: a
+# stream has both joins and digital zero in it.
+_SILENCE_SHARE = 0.25
+_GAIN_DB = (-12.0, 6.0)
+_RATE = (0.85, 1.2)  # beyond these a resampled voice sounds like a tape, not like a person
+_PEAK = 0.98
+
+
+def audio_crops(
+    folders: Sequence[str],
+    split: str,
+    seconds: float,
+    batch: int,
+    seed: int,
+    *,
+    resampled_share: float = 0.0,
+    shard_index: int = 0,
+    shard_count: int = 1,
+    threads: int = 1,
+) -> grain.IterDataset:
+    """Endless batches of crops: `samples` float32 [B, S] at 24 kHz and `bandwidth_hz` float32 [B].
+
+    A crop has a random gain of -12 to +6 dB, less where its peak would pass 0.98.
+
+    Args:
+        folders: Folders of records, `runs/records/NAME`; their seconds weigh alike.
+        split: Of all the folders.
+        seconds: Of a crop.
+        batch: Crops to a batch, in this process.
+        seed: Of the order and of every crop.
+        resampled_share: Of the crops, this share is played at 0.85 to 1.2 times the speed: pitch,
+            formants and rate move together, which makes further voices.
+        shard_index: This process among `shard_count`, which together see the whole stream.
+        shard_count: Number of processes.
+        threads: Threads that read ahead.
+    """
+    crops = _Crops(folders, split, round(seconds * SAMPLE_RATE), resampled_share)
+    stream = (
+        grain.MapDataset.range(crops.slots)
+        .seed(seed)
+        .shuffle()
+        .repeat()
+        .random_map(crops)[shard_index::shard_count]
+        .batch(batch)
+    )
+    return stream.to_iter_dataset(
+        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    )
+
+
+def clips(folder: str, split: str) -> grain.MapDataset:
+    """The records of a split in order, once, with `samples` as float32."""
+    return grain.MapDataset.source(Reader(folder, split)).map(_with_floats)
+
+
+class _Crops:
+    """Slot number and chance in, crop out."""
+
+    def __init__(self, folders: Sequence[str], split: str, samples: int, resampled_share: float):
+        self._readers = [Reader(folder, split) for folder in folders]
+        self._samples, self._resampled_share = samples, resampled_share
+        seconds = [[line["seconds"] for line in reader.index] for reader in self._readers]
+        ends = np.cumsum(np.concatenate(seconds)) * SAMPLE_RATE
+        if not len(ends):
+            raise records.RecordError(f"{', '.join(map(str, folders))}: no clip in split {split!r}")
+        self._ends = ends  # in the line of all clips, samples
+        self._firsts = np.cumsum([0] + [len(reader) for reader in self._readers])  # clip numbers
+        self.slots = max(1, int(ends[-1]) // samples)
+
+    def __call__(self, slot: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        size = self._samples
+        at = (slot + rng.random()) * size
+        rate = rng.uniform(*_RATE) if rng.random() < self._resampled_share else 1.0
+        needed = int(np.ceil(size * rate)) + 1 if rate != 1.0 else size
+        clip = min(int(np.searchsorted(self._ends, at, side="right")), len(self._ends) - 1)
+        samples, bandwidth_hz = self._run(clip, needed, rng)
+        if rate != 1.0:
+            samples = soxr.resample(samples, SAMPLE_RATE * rate, SAMPLE_RATE, quality="LQ")[:size]
+            bandwidth_hz = min(bandwidth_hz * rate, SAMPLE_RATE / 2)
+        gain = 10 ** (rng.uniform(*_GAIN_DB) / 20)
+        gain = min(gain, _PEAK / max(np.abs(samples).max(), 1e-6))
+        return {"samples": samples * np.float32(gain), "bandwidth_hz": np.float32(bandwidth_hz)}
+
+    def _run(self, clip: int, needed: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+        """`needed` samples from somewhere in a clip, and the lowest bandwidth among them."""
+        samples, bandwidth_hz = self._read(clip)
+        spare = len(samples) - needed
+        if spare >= 0:
+            start = rng.integers(spare + 1)
+            return records.to_float(samples[start : start + needed]), bandwidth_hz
+        run = np.zeros(needed, np.float32)
+        if rng.random() < _SILENCE_SHARE:
+            start = rng.integers(-spare + 1)
+            run[start : start + len(samples)] = records.to_float(samples)
+            return run, bandwidth_hz
+        filled = 0
+        while True:
+            piece = records.to_float(samples[: needed - filled])
+            run[filled : filled + len(piece)] = piece
+            filled += len(piece)
+            if filled == needed:
+                return run, bandwidth_hz
+            samples, other_hz = self._read(self._neighbour(clip, rng))
+            bandwidth_hz = min(bandwidth_hz, other_hz)
+
+    def _neighbour(self, clip: int, rng: np.random.Generator) -> int:
+        """Another clip of the same folder: mostly of the same bandwidth, so that none is lost."""
+        folder = np.searchsorted(self._firsts, clip, side="right") - 1
+        return int(rng.integers(self._firsts[folder], self._firsts[folder + 1]))
+
+    def _read(self, clip: int) -> tuple[np.ndarray, float]:
+        folder = np.searchsorted(self._firsts, clip, side="right") - 1
+        record = self._readers[folder][int(clip - self._firsts[folder])]
+        return record["samples"], record["bandwidth_hz"]
+
+
+def _with_floats(record: records.Record) -> records.Record:
+    return record | {"samples": records.to_float(record["samples"])}
