@@ -1,0 +1,103 @@
+"""A voice is one small vector, from a name or from a few seconds of somebody's speech.
+
+What a reference recording must be is checked here, with the cause and the cure in every refusal:
+readable, finite, not silent, at least a second of speech. It is then brought to the level that the
+training voices have, so that a quiet microphone does not become a whispering voice.
+"""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+import soxr
+from jaxtyping import Float32
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from data import audio
+from voiceloom.loudness import TARGET_DB
+from voiceloom.waveform import Waveform
+
+MIN_SPEECH_S = 1.0
+MAX_SPEECH_S = 12.0  # more adds nothing that the encoder was trained on
+FULL_SCALE = 0.98
+
+
+class VoiceError(ValueError):
+    """A voice that cannot be used, with the cause and the cure."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Voice:
+    """Who speaks.
+
+    Attributes:
+        name: For people.
+        vector: What the language model is conditioned on, `[Dv]`.
+        lm_hash: Of the language model that made it: to any other the numbers mean nothing.
+    """
+
+    name: str
+    vector: Float32[np.ndarray, " Dv"]
+    lm_hash: str
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes a file of a few kilobytes, `.safetensors`."""
+        save_file({"vector": self.vector}, path, {"name": self.name, "lm_hash": self.lm_hash})
+
+    @staticmethod
+    def load(path: str | os.PathLike) -> "Voice":
+        """The voice that `save` wrote; raises VoiceError if the file is none."""
+        try:
+            with safe_open(path, "numpy") as file:
+                about = file.metadata()
+                return Voice(about["name"], file.get_tensor("vector"), about["lm_hash"])
+        except FileNotFoundError as error:
+            raise VoiceError(f"{path}: no such file; check the path") from error
+        except (SafetensorError, OSError, KeyError, TypeError) as error:
+            raise VoiceError(
+                f"{path}: not a voice file, or a damaged one ({error}); make it again with "
+                "synth.voice('reference.wav').save(path)"
+            ) from error
+
+
+def read_reference(
+    source: str | os.PathLike | Waveform, sample_rate: int
+) -> Float32[np.ndarray, " S"]:
+    """Speech of a reference, trimmed, at the level of the training voices.
+
+    Args:
+        source: An audio file or a waveform, at any rate.
+        sample_rate: Of the result, hertz.
+
+    Raises:
+        VoiceError: Unreadable, not finite, silent, or less than MIN_SPEECH_S of speech.
+    """
+    if isinstance(source, Waveform):
+        name, samples = "reference", source.samples
+        if not np.isfinite(samples).all():
+            raise VoiceError("reference: NaN or infinite samples; record or export it again")
+        if samples.size == 0 or np.abs(samples).max() < audio.SILENCE:
+            raise VoiceError("reference: silent, peak below -60 dBFS; record it again, louder")
+        if source.sample_rate != sample_rate:
+            samples = soxr.resample(samples, source.sample_rate, sample_rate)
+    else:
+        name = Path(source).name
+        try:
+            samples = audio.load(source, sample_rate).samples
+        except audio.AudioError as error:
+            raise VoiceError(str(error)) from error
+    start, stop = audio.trim(samples, sample_rate)
+    samples = samples[start : min(stop, start + round(MAX_SPEECH_S * sample_rate))]
+
+    block = round(0.01 * sample_rate)
+    power = np.mean(samples[: len(samples) // block * block].reshape(-1, block) ** 2, axis=1)
+    active = power > 0.001 * np.percentile(power, 95) if len(power) else np.zeros(0, bool)
+    if active.sum() * 0.01 < MIN_SPEECH_S:
+        raise VoiceError(
+            f"{name}: {active.sum() * 0.01:.1f} s of speech, and a voice needs at least "
+            f"{MIN_SPEECH_S:.0f} s; take a longer recording, best 5 to 10 s without music or noise"
+        )
+    gain = np.sqrt(10 ** (TARGET_DB / 10) / np.mean(power[active]))
+    return samples * np.float32(min(gain, FULL_SCALE / np.abs(samples).max()))
