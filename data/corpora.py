@@ -47,7 +47,7 @@ Listing = Iterator[Clip | Skip]
 def manifest(root: Path) -> Listing:
     """Clips of a `manifest.jsonl`. Needs `audio`; the other fields may be missing."""
     path = _require(root, "manifest.jsonl")
-    with open(path) as lines:
+    with open(path, encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -70,6 +70,58 @@ def manifest(root: Path) -> Listing:
                 yield Skip(f"{path}:{number}", f"malformed line ({error!r})")
 
 
+def ljspeech(root: Path) -> Listing:
+    """Clips of LJSpeech: one reader, American English."""
+    path = _require(root, "metadata.csv")
+    with open(path, encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            fields = line.rstrip("\n").split("|")
+            if len(fields) < 2:
+                yield Skip(f"{path}:{number}", "malformed line (id|text|normalised text is needed)")
+                continue
+            name, text = fields[0], fields[-1] or fields[1]
+            audio = root / "wavs" / f"{name}.wav"
+            yield Clip(audio, name, root.name, "en", text, accent="us")
+
+
+def libritts(root: Path) -> Listing:
+    """Clips of LibriTTS or LibriTTS-R: subsets by their names train-*, dev-*, test-*, or one."""
+    subsets = [folder for folder in _folders(root) if folder.name.startswith(tuple(_SUBSETS))]
+    if not subsets and root.name.startswith(tuple(_SUBSETS)):
+        subsets = [root]
+    if not subsets:
+        raise CorpusError(f"{root}: no train-*, dev-* or test-* folder; give LibriTTS' own folder")
+    for subset in subsets:
+        split = _SUBSETS[subset.name.split("-")[0]]
+        for audio in sorted(subset.glob("*/*/*.wav")):
+            speaker = audio.parent.parent.name
+            text = _text_of(audio.with_suffix(".normalized.txt"))
+            yield Clip(audio, audio.stem, speaker, "en", text, split, accent="us")
+
+
+def vctk(root: Path) -> Listing:
+    """Clips of VCTK 0.92 by its first microphone; mostly British English."""
+    for speaker in _folders(_require(root, "wav48_silence_trimmed")):
+        for audio in sorted(speaker.glob("*_mic1.flac")):
+            name = audio.stem.removesuffix("_mic1")
+            text = _text_of(root / "txt" / speaker.name / f"{name}.txt")
+            yield Clip(audio, name, speaker.name, "en", text, accent="gb")
+
+
+def folder(root: Path) -> Listing:
+    """Clips of any folder: every audio file under it, the speaker named by the file's folder."""
+    if not root.is_dir():
+        raise CorpusError(f"{root}: no such folder")
+    for audio in sorted(root.rglob("*")):
+        if audio.suffix.lower() in _AUDIO:
+            name = str(audio.relative_to(root).with_suffix(""))
+            yield Clip(audio, name, audio.parent.name, text=_text_of(audio.with_suffix(".txt")))
+
+
+_SUBSETS = {"train": "train", "dev": "val", "test": "test"}
+_AUDIO = set(".wav .flac .ogg .opus .oga .mp3 .m4a .aac .aif .aiff .au .wma .webm".split())
+
+
 def _require(root: Path, name: str) -> Path:
     path = root / name
     if not path.exists():
@@ -77,4 +129,22 @@ def _require(root: Path, name: str) -> Path:
     return path
 
 
-FORMATS: dict[str, Callable[[Path], Listing]] = {"manifest": manifest}
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.glob("*") if path.is_dir())
+
+
+def _text_of(path: Path) -> str | None:
+    """Text of a file beside its audio; None where there is none that can be read."""
+    try:
+        return path.read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+FORMATS: dict[str, Callable[[Path], Listing]] = {
+    "manifest": manifest,
+    "ljspeech": ljspeech,
+    "libritts": libritts,
+    "vctk": vctk,
+    "folder": folder,
+}

@@ -10,6 +10,7 @@ Records are stored one by one and uncompressed, because 16-bit speech shrinks by
 random access wants neither a group nor an inflation around it.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ from data.audio import SAMPLE_RATE
 
 Record = dict[str, Any]
 _ARRAY = 1  # msgpack extension code
+# More parallelism would write behind our back and report a full disk hours later, when closing.
+_OPTIONS = "group_size:1,uncompressed,max_parallelism:1"
 
 
 class RecordError(ValueError):
@@ -82,11 +85,11 @@ class Writer:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._names = [f"{split}-{i:05d}-of-{shards:05d}.array_record" for i in range(shards)]
         self._writers = [
-            ArrayRecordWriter(str(self._temporary(name)), "group_size:1,uncompressed")
-            for name in self._names
+            ArrayRecordWriter(str(self._temporary(name)), _OPTIONS) for name in self._names
         ]
         self._index: list[list[Record]] = [[] for _ in range(shards)]
         self._written = 0
+        self.facts: Record = {}  # further entries of the split in `meta.json`
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Adds a record: id, speaker, language, and `samples`, or `codes` with `frame_rate`."""
@@ -94,17 +97,13 @@ class Writer:
         self._written += 1
         try:
             self._writers[shard].write(pack(record))
-        except OSError as error:
+        except RuntimeError as error:
             raise self._unwritable(error) from error
         line = {key: record[key] for key in ("id", "speaker", "language")}
         self._index[shard].append(line | {"seconds": _seconds(record)})
 
-    def close(self, **facts: Any) -> None:
-        """Finishes the split: moves its files into place, then enters it in `meta.json`.
-
-        Args:
-            **facts: Kept in the split's entry of `meta.json`.
-        """
+    def close(self) -> None:
+        """Finishes the split: moves its files into place, then enters it in `meta.json`."""
         sizes = {}
         try:
             for name, writer in zip(self._names, self._writers, strict=True):
@@ -122,27 +121,26 @@ class Writer:
                 "seconds": round(sum(line["seconds"] for line in lines), 3),
                 "speakers": len({line["speaker"] for line in lines}),
                 "files": sizes,
-            } | facts
+            } | self.facts
             _replace(self._folder / "meta.json", json.dumps(meta, indent=1, ensure_ascii=False))
         except (OSError, RuntimeError) as error:
             raise self._unwritable(error) from error
 
     def abandon(self) -> None:
-        """Removes what was written; the folder is as if this split had never been begun."""
+        """Removes what was written and not closed, as if this split had never been begun."""
         for name, writer in zip(self._names, self._writers, strict=True):
-            try:
+            with contextlib.suppress(Exception):  # a full disk refuses the last block too
                 writer.close()
-            except (OSError, RuntimeError):
-                pass  # a full disk refuses the last block too, and the file goes anyway
             self._temporary(name).unlink(missing_ok=True)
 
     def __enter__(self) -> "Writer":
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        if kind is None:
-            self.close()
-        else:
+        try:
+            if kind is None:
+                self.close()
+        finally:
             self.abandon()
 
     def _temporary(self, name: str) -> Path:
@@ -179,7 +177,7 @@ class Reader:
                     f"{path}: damaged, {found} where {size} bytes were written; "
                     f"delete {folder} and prepare it again"
                 )
-        with open(self.folder / f"{split}.index.jsonl") as file:
+        with open(self.folder / f"{split}.index.jsonl", encoding="utf-8") as file:
             self.index: list[Record] = [json.loads(line) for line in file]
         files = [str(self.folder / name) for name in splits[split]["files"]]
         self._source = ArrayRecordDataSource(files) if self.index else []
@@ -210,7 +208,7 @@ def _seconds(record: Mapping[str, Any]) -> float:
 
 def _replace(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".partial")
-    with open(temporary, "w") as file:
+    with open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
