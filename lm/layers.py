@@ -1,0 +1,256 @@
+"""Norm, rotary positions, windowed attention with a ring cache, gated MLP; nothing else.
+
+Attention is one module with two forms: without a cache it is a masked product over the whole
+sequence (training), with one it writes into a ring of `window` slots (RoPE is applied to the keys
+before they are cached, positions are per stream). A slot's position follows from the stream's
+`pos` alone, so a slot written by a frame that is then taken back counts as unwritten again.
+
+Lookups have their gradients as matrix products: XLA's scatter on CPU goes row by row.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+NEVER = -1e30  # a masked logit: exp gives exactly 0 in float32, so masked values cannot leak
+
+
+class Dense(nnx.Module):
+    """A linear map without bias; normal init of deviation `scale / sqrt(inputs)`."""
+
+    def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs, scale: float = 1.0):
+        shape = (inputs, outputs)
+        self.w = nnx.Param(scale * inputs**-0.5 * jax.random.normal(rngs.params(), shape))
+
+    def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
+        return x @ self.w[...]
+
+
+class Norm(nnx.Module):
+    """Root-mean-square norm over channels with a learned gain."""
+
+    def __init__(self, width: int, *, rngs: nnx.Rngs):
+        self.gain = nnx.Param(jnp.ones(width))
+
+    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+        return normalise(x) * self.gain[...]
+
+
+def normalise(x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+    """`x` with a root mean square of one over its channels."""
+    return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + 1e-6)
+
+
+class Mlp(nnx.Module):
+    """SwiGLU: gate and value in one product."""
+
+    def __init__(self, width: int, hidden: int, *, rngs: nnx.Rngs, scale: float = 1.0):
+        self.up = Dense(width, 2 * hidden, rngs=rngs)
+        self.down = Dense(hidden, width, rngs=rngs, scale=scale)
+
+    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+        gate, value = jnp.split(self.up(x), 2, axis=-1)
+        return self.down(jax.nn.silu(gate) * value)
+
+
+def rotate(x: Float[Array, "B T H Dh"], pos: Int[Array, "B T"]) -> Float[Array, "B T H Dh"]:
+    """`x` turned by its position (RoPE, base 10,000)."""
+    half = x.shape[-1] // 2
+    angle = pos[:, :, None, None] * 10_000.0 ** -(jnp.arange(half) / half)
+    sin, cos = jnp.sin(angle), jnp.cos(angle)
+    a, b = x[..., :half], x[..., half:]
+    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+
+
+class Ring(NamedTuple):
+    """Keys and values of the last M frames: position p lies in slot p % M."""
+
+    keys: Float[Array, "B M H Dh"]
+    values: Float[Array, "B M H Dh"]
+
+
+class Attention(nnx.Module):
+    """Multi-head attention with normalised queries and keys."""
+
+    def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs, scale: float = 1.0):
+        self.heads = heads
+        self.qkv = Dense(width, 3 * width, rngs=rngs)
+        self.out = Dense(width, width, rngs=rngs, scale=scale)
+
+    def project(self, x: Float[Array, "B T D"], pos: Int[Array, "B T"]) -> tuple[Array, ...]:
+        """Queries, keys (both turned to their positions) and values, each [B, T, H, Dh]."""
+        q, k, v = jnp.split(self.qkv(x), 3, axis=-1)
+        q, k, v = (a.reshape(*a.shape[:2], self.heads, -1) for a in (q, k, v))
+        return rotate(normalise(q), pos), rotate(normalise(k), pos), v
+
+    def __call__(
+        self, x: Float[Array, "B T D"], pos: Int[Array, "B T"], mask: Bool[Array, "#B T T"]
+    ) -> tuple[Float[Array, "B T D"], Array, Array]:
+        """Attends within `x` where `mask` [query, key] allows it; also returns keys and values."""
+        q, k, v = self.project(x, pos)
+        scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) * q.shape[-1] ** -0.5
+        weights = jax.nn.softmax(jnp.where(mask[:, None], scores, NEVER), axis=-1)
+        y = jnp.einsum("bhqk,bkhd->bqhd", weights, v)
+        return self.out(y.reshape(x.shape)), k, v
+
+    def step(
+        self, x: Float[Array, "B T D"], pos: Int[Array, " B"], ring: Ring
+    ) -> tuple[Float[Array, "B T D"], Ring]:
+        """Attends within the last M frames, of which those before `x` are in the ring."""
+        batch, count, slots = *x.shape[:2], ring.keys.shape[1]
+        at = pos[:, None] + jnp.arange(count)  # [B, T] positions of x
+        q, k, v = self.project(x, at)
+        # The newest position before `pos` that lies in each slot; negative: nothing yet.
+        held = (pos[:, None] - 1) - (pos[:, None] - 1 - jnp.arange(slots)) % slots  # [B, M]
+        past = (held[:, None] >= 0) & (at[..., None] - held[:, None] < slots)  # [B, T, M]
+        scale = q.shape[-1] ** -0.5
+        old = jnp.einsum("bqhd,bkhd->bhqk", q, ring.keys) * scale
+        new = jnp.einsum("bqhd,bkhd->bhqk", q, k) * scale
+        scores = jnp.concatenate(
+            [jnp.where(past[:, None], old, NEVER), jnp.where(window(count, slots), new, NEVER)], -1
+        )
+        weights = jax.nn.softmax(scores, axis=-1)
+        y = jnp.einsum("bhqk,bkhd->bqhd", weights[..., :slots], ring.values)
+        y = y + jnp.einsum("bhqk,bkhd->bqhd", weights[..., slots:], v)
+        return self.out(y.reshape(x.shape)), write(ring, k, v, pos)
+
+    def grow(
+        self, x: Float[Array, "B 1 D"], pos: Int[Array, "B 1"], past: Ring | None
+    ) -> tuple[Float[Array, "B 1 D"], Ring]:
+        """Attends to itself and everything in `past`, which grows by one place."""
+        q, k, v = self.project(x, pos)
+        if past is not None:
+            k, v = jnp.concatenate([past.keys, k], 1), jnp.concatenate([past.values, v], 1)
+        scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) * q.shape[-1] ** -0.5
+        y = jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(scores, axis=-1), v)
+        return self.out(y.reshape(x.shape)), Ring(k, v)
+
+
+def write(ring: Ring, k: Array, v: Array, pos: Int[Array, " B"]) -> Ring:
+    """The ring with keys and values [B, T, H, Dh] of positions `pos`, `pos + 1`, ... written."""
+    slots = ring.keys.shape[1]
+    start = max(0, k.shape[1] - slots)  # earlier ones would be overwritten in the same call
+    slot = (pos[:, None] + jnp.arange(start, k.shape[1])) % slots
+    row = jnp.arange(k.shape[0])[:, None]
+    put = lambda cache, x: cache.at[row, slot].set(x[:, start:], unique_indices=True)  # noqa: E731
+    return Ring(put(ring.keys, k), put(ring.values, v))
+
+
+def window(count: int, width: int) -> Bool[Array, "T T"]:
+    """Whether query t may see key s: not the future, and fewer than `width` frames back."""
+    lag = jnp.arange(count)[:, None] - jnp.arange(count)
+    return (lag >= 0) & (lag < width)
+
+
+class Block(nnx.Module):
+    """Pre-norm attention and MLP; `depth` blocks in a row share out the residual's growth."""
+
+    def __init__(self, width: int, heads: int, hidden: int, depth: int, *, rngs: nnx.Rngs):
+        scale = (2 * depth) ** -0.5
+        self.norm_attention = Norm(width, rngs=rngs)
+        self.attention = Attention(width, heads, rngs=rngs, scale=scale)
+        self.norm_mlp = Norm(width, rngs=rngs)
+        self.mlp = Mlp(width, hidden, rngs=rngs, scale=scale)
+
+    def __call__(self, x: Array, pos: Array, mask: Array) -> tuple[Array, Array, Array]:
+        """Whole form: [B, T, D] under `mask`; also returns the keys and values."""
+        y, k, v = self.attention(self.norm_attention(x), pos, mask)
+        x = x + y
+        return x + self.mlp(self.norm_mlp(x)), k, v
+
+    def step(self, x: Array, pos: Array, ring: Ring) -> tuple[Array, Ring]:
+        """Stepped form: [B, T, D] after what is in the ring."""
+        y, ring = self.attention.step(self.norm_attention(x), pos, ring)
+        x = x + y
+        return x + self.mlp(self.norm_mlp(x)), ring
+
+    def grow(self, x: Array, pos: Array, past: Ring | None) -> tuple[Array, Ring]:
+        """One more place [B, 1, D] after all of `past`."""
+        y, past = self.attention.grow(self.norm_attention(x), pos, past)
+        x = x + y
+        return x + self.mlp(self.norm_mlp(x)), past
+
+
+class BackboneState(NamedTuple):
+    """Of B streams, each at its own position."""
+
+    rings: tuple[Ring, ...]  # one per layer, of `window` slots
+    pos: Int[Array, " B"]  # frames so far
+
+
+class Backbone(nnx.Module):
+    """Causal transformer over frames with a sliding window; keeps the streaming contract."""
+
+    def __init__(
+        self, width: int, heads: int, hidden: int, layers: int, window: int, *, rngs: nnx.Rngs
+    ):
+        self.width, self.heads, self.window = width, heads, window
+        self.blocks = nnx.List(
+            Block(width, heads, hidden, layers, rngs=rngs) for _ in range(layers)
+        )
+        self.norm = Norm(width, rngs=rngs)
+
+    def init_state(self, batch: int) -> BackboneState:
+        """The state of `batch` streams that have not begun."""
+        shape = (batch, self.window, self.heads, self.width // self.heads)
+        rings = tuple(Ring(jnp.zeros(shape), jnp.zeros(shape)) for _ in self.blocks)
+        return BackboneState(rings, jnp.zeros(batch, jnp.int32))
+
+    def __call__(
+        self, x: Float[Array, "B T D"], state: BackboneState | None = None
+    ) -> tuple[Float[Array, "B T D"], BackboneState]:
+        """What the last `window` frames say, frame by frame; `state=None` starts a sequence."""
+        batch, count = x.shape[:2]
+        rings = []
+        if state is None:
+            state = self.init_state(batch)
+            pos = jnp.broadcast_to(jnp.arange(count), (batch, count))
+            for block, ring in zip(self.blocks, state.rings, strict=True):
+                x, k, v = block(x, pos, window(count, self.window)[None])
+                rings.append(write(ring, k, v, state.pos))
+        else:
+            for block, ring in zip(self.blocks, state.rings, strict=True):
+                x, ring = block.step(x, state.pos, ring)
+                rings.append(ring)
+        return self.norm(x), BackboneState(tuple(rings), state.pos + count)
+
+
+@jax.custom_vjp
+def lookup(table: Float[Array, "K C"], ids: Int[Array, "*B"]) -> Float[Array, "*B C"]:
+    """Rows of `table`; the gradient is a product with one-hot rows."""
+    return table[ids]
+
+
+def _lookup_forward(table, ids):
+    return table[ids], (ids, table.shape[0])
+
+
+def _lookup_backward(saved, g):
+    ids, entries = saved
+    onehot = (ids.reshape(-1, 1) == jnp.arange(entries)).astype(g.dtype)
+    return onehot.T @ g.reshape(-1, g.shape[-1]), None
+
+
+lookup.defvjp(_lookup_forward, _lookup_backward)
+
+
+@jax.custom_vjp
+def pick(values: Float[Array, "B U D"], index: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+    """Row by row, the vectors of `values` at `index`; the gradient is a product, too."""
+    return jnp.take_along_axis(values, index[..., None], axis=1, mode="clip")
+
+
+def _pick_forward(values, index):
+    return pick(values, index), (index, values.shape[1])
+
+
+def _pick_backward(saved, g):
+    index, units = saved
+    onehot = (index[..., None] == jnp.arange(units)).astype(g.dtype)
+    return jnp.einsum("btu,btd->bud", onehot, g), None
+
+
+pick.defvjp(_pick_forward, _pick_backward)

@@ -1,0 +1,236 @@
+"""Sampling: one frame at a time, any number of streams, each with its own text, voice and seed.
+
+Everything a stream can differ in is a traced array [B], so one executable serves all requests, and
+a frame depends on the stream alone: its key is folded with its position, its ring cache with its
+own `pos`. A row that may not go on (finished, paused, or its text has not arrived) keeps its state
+and is computed again later with the same numbers: hence a stream's codes depend neither on its
+neighbours, nor on the chunk schedule, nor on when its text came in.
+
+Speech ends by structure: when the pointer has reached <end>, `tail_frames` more frames are written.
+A unit held as long as its symbol ever is in the corpus is left by force, so nothing can get stuck.
+
+Noise is Gumbel over the best `CANDIDATES` entries of a book: a sort of all 1024 would cost more
+than the product before it.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, UInt32
+
+from lm.layers import NEVER, BackboneState
+from lm.model import LM
+from lm.text import Text
+
+CANDIDATES = 64
+
+
+class Sampling(NamedTuple):
+    """How to draw, per stream."""
+
+    temperature: Float[Array, " B"]  # of the advance and the first book; 0 takes the best
+    depth_temperature: Float[Array, " B"]  # of the other books
+    top_k: Int[Array, " B"]  # best entries of a book to draw from, 1 to 64
+    top_p: Float[Array, " B"]  # probability mass to draw from, of the `top_k` best
+    rate: Float[Array, " B"]  # tilts the odds of every onset: > 1 speaks faster
+
+    @classmethod
+    def default(cls, batch: int) -> "Sampling":
+        """The settings that `voiceloom` ships, for `batch` streams."""
+        full = lambda value: jnp.full(batch, value)  # noqa: E731
+        return cls(full(0.8), full(0.7), full(50), full(0.95), full(1.0))
+
+
+class SamplerState(NamedTuple):
+    """Where B streams stand; everything but the caches is a few bytes."""
+
+    backbone: BackboneState  # ring caches and frames so far
+    pointer: Int[Array, " B"]  # unit at the end of the last frame; 0 is <start>
+    dwell: Int[Array, " B"]  # frames since the pointer came there
+    codes: Int[Array, "B Q"]  # of the last frame; -1 before the first
+    key: UInt32[Array, "B 2"]  # PRNG key data
+    tail: Int[Array, " B"]  # frames written at <end>
+    done: Bool[Array, " B"]  # nothing more to come
+
+
+class Frame(NamedTuple):
+    """One frame of every stream (or, with a leading time axis, several)."""
+
+    codes: Int[Array, "*N B Q"]
+    pointer: Int[Array, "*N B"]  # unit of the *input* being spoken; -1 before, U after all of them
+    advance: Int[Array, "*N B"]  # units passed in this frame
+    valid: Bool[Array, "*N B"]  # whether the stream went on; other rows hold nothing of use
+    starved: Bool[Array, "*N B"]  # whether it could not, because its text has not arrived
+
+
+def encode_text(model: LM, *units: Array, **kwargs: Array) -> Text:
+    """The encoded text, for any padding the same: see `lm.text.TextEncoder`."""
+    return model.encode_text(*units, **kwargs)
+
+
+def encode_voice(model: LM, codes: Array, length: Array) -> Float[Array, "B Dv"]:
+    """Voice vectors: see `lm.model.VoiceEncoder`; a length of 0 gives that of no voice."""
+    return model.encode_voice(codes, length)
+
+
+def init_state(model: LM, batch: int, seed: Int[Array, " B"]) -> SamplerState:
+    """The state of `batch` streams before their first frame, each with its own seed."""
+    zeros = jnp.zeros(batch, jnp.int32)
+    return SamplerState(
+        backbone=model.backbone.init_state(batch),
+        pointer=zeros,
+        dwell=zeros,
+        codes=jnp.full((batch, model.cfg.books), -1, jnp.int32),
+        key=jax.vmap(lambda s: jax.random.key_data(jax.random.key(s)))(seed),
+        tail=zeros,
+        done=jnp.zeros(batch, bool),
+    )
+
+
+def restart(state: SamplerState, rows: Bool[Array, " B"], seed: Int[Array, " B"]) -> SamplerState:
+    """`state` with new streams in `rows`: their caches stay as they are and count as unwritten."""
+    key = jax.vmap(lambda s: jax.random.key_data(jax.random.key(s)))(seed)
+    zero = lambda a: jnp.where(rows, jnp.zeros_like(a), a)  # noqa: E731
+    return SamplerState(
+        backbone=state.backbone._replace(pos=zero(state.backbone.pos)),
+        pointer=zero(state.pointer),
+        dwell=zero(state.dwell),
+        codes=jnp.where(rows[:, None], -1, state.codes),
+        key=jnp.where(rows[:, None], key, state.key),
+        tail=zero(state.tail),
+        done=zero(state.done),
+    )
+
+
+def shift(state: SamplerState, units: Int[Array, " B"]) -> SamplerState:
+    """`state` for texts that have lost their first `units` units, spoken long ago.
+
+    Exact as long as `text_layers * text_window` units before the pointer are still there.
+    """
+    return state._replace(pointer=state.pointer - units)
+
+
+def draw(
+    logits: Float[Array, "B K"],
+    noise: Float[Array, "B C"],
+    temperature: Float[Array, " B"],
+    sampling: Sampling,
+) -> Int[Array, " B"]:
+    """Entries drawn from the `top_k` best of which `top_p` of the mass is kept."""
+    best, ids = jax.lax.top_k(logits, noise.shape[-1])
+    inside = jnp.arange(noise.shape[-1]) < sampling.top_k[:, None]
+    scaled = best / jnp.maximum(temperature, 1e-3)[:, None]
+    mass = jax.nn.softmax(jnp.where(inside, scaled, NEVER), axis=-1)
+    inside &= jnp.cumsum(mass, axis=-1) - mass < sampling.top_p[:, None]
+    inside = inside.at[:, 0].set(True)
+    chosen = jnp.argmax(jnp.where(inside, best + temperature[:, None] * noise, NEVER), axis=-1)
+    return jnp.take_along_axis(ids, chosen[:, None], axis=-1, mode="clip")[:, 0]
+
+
+def draw_advance(
+    logits: Float[Array, "B A+1"],
+    noise: Float[Array, "B A+1"],
+    text: Text,
+    sampling: Sampling,
+    state: SamplerState,
+) -> Int[Array, " B"]:
+    """Units to pass: never beyond <end>, and at least one where the dwell is at its bound."""
+    count = jnp.arange(logits.shape[-1])
+    left = (text.end - state.pointer)[:, None]
+    longest = jnp.take_along_axis(text.max_dwell, state.pointer[:, None], axis=1, mode="clip")
+    held = (state.dwell[:, None] + 1 >= longest) & (left > 0)
+    allowed = (count <= left) & ((count > 0) | ~held)
+    logits = logits + count * jnp.log(sampling.rate)[:, None]
+    logits = logits + sampling.temperature[:, None] * noise
+    return jnp.argmax(jnp.where(allowed, logits, NEVER), axis=-1)
+
+
+def step(
+    model: LM,
+    text: Text,
+    voice: Float[Array, "B Dv"],
+    sampling: Sampling,
+    state: SamplerState,
+    active: Bool[Array, " B"] | None = None,
+) -> tuple[SamplerState, Frame]:
+    """One frame of every stream that is `active` (default all), unfinished and has its text."""
+    cfg = model.cfg
+    candidates = min(CANDIDATES, cfg.entries)
+    shape = (cfg.books * candidates + cfg.advance + 1,)
+    keys = jax.vmap(jax.random.fold_in)(jax.random.wrap_key_data(state.key), state.backbone.pos)
+    noise = jax.vmap(lambda key: jax.random.gumbel(key, shape))(keys)
+    noise_advance = noise[:, cfg.books * candidates :]
+    noise = noise[:, : cfg.books * candidates].reshape(-1, cfg.books, candidates)
+
+    frames, backbone = model.listen(
+        state.codes[:, None], state.pointer[:, None], state.dwell[:, None], text, voice,
+        state.backbone,
+    )  # fmt: skip
+    advance_logits = model.advance_logits(frames)[:, 0]
+    advance = draw_advance(advance_logits, noise_advance, text, sampling, state)
+    pointer = state.pointer + advance
+
+    hidden = model.first_hidden(frames, text, state.pointer[:, None], advance[:, None])[:, 0]
+    first = draw(model.first_logits(hidden), noise[:, 0], sampling.temperature, sampling)
+    codes, past = [first], None
+    for book in range(1, cfg.books):
+        logits, past = model.grow_depth(hidden, codes[-1], book, past)
+        codes.append(draw(logits, noise[:, book], sampling.depth_temperature, sampling))
+    codes = jnp.stack(codes, axis=-1)
+
+    starved = ~state.done & (pointer > text.limit)
+    go = ~state.done & ~starved
+    if active is not None:
+        starved, go = starved & active, go & active
+    tail = jnp.where(pointer >= text.end, state.tail + 1, 0)
+    keep = lambda new, old: jnp.where(go.reshape(-1, *[1] * (new.ndim - 1)), new, old)  # noqa: E731
+    # The caches need no `keep`: a slot written without moving `pos` counts as unwritten.
+    new = SamplerState(
+        backbone=backbone._replace(pos=keep(backbone.pos, state.backbone.pos)),
+        pointer=keep(pointer, state.pointer),
+        dwell=keep(jnp.where(advance > 0, 0, state.dwell + 1), state.dwell),
+        codes=keep(codes, state.codes),
+        key=state.key,
+        tail=keep(tail, state.tail),
+        done=keep(tail > cfg.tail_frames, state.done),
+    )
+    return new, Frame(codes, new.pointer - 1, advance, go, starved)
+
+
+def generate(
+    model: LM,
+    text: Text,
+    voice: Float[Array, "B Dv"],
+    sampling: Sampling,
+    state: SamplerState,
+    frames: Int[Array, ""],
+    max_frames: int,
+    active: Bool[Array, " B"] | None = None,
+) -> tuple[SamplerState, Frame]:
+    """Up to `frames` frames (traced) in buffers of `max_frames` (static): [max_frames, B, ...].
+
+    The trip count is traced, so every chunk size runs in the same executable, bit for bit the same.
+    It stops early when no stream can go on; what was not computed is not `valid`.
+    """
+    batch = state.pointer.shape[0]
+    active = jnp.ones(batch, bool) if active is None else active
+    blank = Frame(
+        codes=jnp.zeros((max_frames, batch, model.cfg.books), jnp.int32),
+        pointer=jnp.zeros((max_frames, batch), jnp.int32),
+        advance=jnp.zeros((max_frames, batch), jnp.int32),
+        valid=jnp.zeros((max_frames, batch), bool),
+        starved=jnp.zeros((max_frames, batch), bool),
+    )
+
+    def going(carry):
+        i, state, _ = carry
+        return (i < jnp.minimum(frames, max_frames)) & jnp.any(active & ~state.done)
+
+    def body(carry):
+        i, state, out = carry
+        state, frame = step(model, text, voice, sampling, state, active)
+        return i + 1, state, jax.tree.map(lambda o, x: o.at[i].set(x.astype(o.dtype)), out, frame)
+
+    _, state, out = jax.lax.while_loop(going, body, (jnp.int32(0), state, blank))
+    return state, out
