@@ -1,0 +1,232 @@
+"""Training of the codec: one step of generator and discriminator, and its evaluation.
+
+Generator: mel distance at four resolutions, codebook loss, and, once `adversarial_from` steps have
+passed, feature matching and hinge scores of the STFT discriminators. Number of books in use is
+drawn per example, with weight on the depths that are in use (8 and 16 books at 12.5 Hz: 1 and
+2 kbit/s). Dead entries are re-seeded from the batch.
+"""
+
+from __future__ import annotations
+
+import typing
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from codec.config import Config
+from codec.discriminator import Discriminator
+from codec.losses import adversarial, feature_matching, hinge, mel_distance
+from codec.model import Codec
+from codec.quantize import perplexity, reseed, usage
+from data import pipeline
+
+USAGE_DECAY = 0.99
+DEAD_SHARE = 0.05  # of uniform usage; below it an entry is re-seeded
+
+
+class TrainState(typing.NamedTuple):
+    """All that a run needs to go on exactly."""
+
+    step: Int[Array, ""]
+    params: dict
+    ema: dict
+    opt_state: optax.OptState
+    critic: dict
+    critic_opt_state: optax.OptState
+    usage: Float[Array, "Q K"]
+    key: Array
+
+
+class CodecTask:
+    """The four functions that the training loop knows, for the codec."""
+
+    def __init__(self, config):
+        self.config = config
+        self.cfg = Config(**config.model)
+        self.sample_rate = self.cfg.sample_rate
+        self.graph = nnx.graphdef(nnx.eval_shape(lambda: self._make(jax.random.key(0))))
+        self.critic_graph = nnx.graphdef(
+            nnx.eval_shape(lambda: Discriminator(rngs=nnx.Rngs(jax.random.key(0))))
+        )
+        opt = config.optimizer
+        # Warm-up, plateau, decay over the last quarter: a run can be prolonged from its plateau.
+        decay_from = round(0.75 * config.steps)
+        schedule = optax.join_schedules(
+            [
+                optax.linear_schedule(0.0, opt.learning_rate, opt.warmup),
+                optax.constant_schedule(opt.learning_rate),
+                optax.linear_schedule(
+                    opt.learning_rate, opt.learning_rate * opt.final, config.steps - decay_from
+                ),
+            ],
+            [opt.warmup, decay_from],
+        )
+        self.optimizer = optax.chain(
+            optax.clip_by_global_norm(opt.clip),
+            optax.adamw(schedule, b1=0.8, b2=0.99, weight_decay=opt.weight_decay),
+        )
+        self.critic_optimizer = optax.chain(
+            optax.clip_by_global_norm(opt.clip), optax.adamw(schedule, b1=0.8, b2=0.99)
+        )
+
+    def _make(self, key) -> Codec:
+        return Codec(self.cfg, rngs=nnx.Rngs(key))
+
+    def init(self, key) -> TrainState:
+        """A fresh state from one key."""
+        model_key, critic_key, key = jax.random.split(key, 3)
+        pure = lambda module: nnx.to_pure_dict(nnx.state(module, nnx.Param))  # noqa: E731
+        params = pure(self._make(model_key))
+        critic = pure(Discriminator(rngs=nnx.Rngs(critic_key)))
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            ema=jax.tree.map(jnp.copy, params),
+            opt_state=self.optimizer.init(params),
+            critic=critic,
+            critic_opt_state=self.critic_optimizer.init(critic),
+            usage=jnp.full((self.cfg.books, self.cfg.entries), 1.0 / self.cfg.entries),
+            key=key,
+        )
+
+    def _depths(self, key, batch: int) -> Int[Array, " B"]:
+        """Books in use per example: 0.35 each for half and all of them, else anything."""
+        books = self.cfg.books
+        which, free = jax.random.split(key)
+        choice = jax.random.uniform(which, (batch,))
+        depth = jax.random.randint(free, (batch,), 1, books + 1)
+        depth = jnp.where(choice < 0.35, books // 2, depth)
+        return jnp.where(choice > 0.65, books, depth)
+
+    def train_step(self, state: TrainState, batch: dict) -> tuple[TrainState, dict]:
+        """One step of both players. `batch`: samples [B, S], bandwidth_hz [B]."""
+        weights, delay = self.config.weights, self.cfg.delay_samples
+        key = jax.random.fold_in(state.key, state.step)
+        depth_key, seed_key = jax.random.split(key)
+        samples, bandwidth_hz = batch["samples"], batch["bandwidth_hz"]
+        depth = self._depths(depth_key, samples.shape[0])
+        # The target is the input, `delay` earlier; the critics judge the first rows only (cost).
+        target = samples[:, : samples.shape[1] - delay]
+        judged = max(1, samples.shape[0] // 2)
+        critic = lambda params, x: nnx.merge(self.critic_graph, params)(x)  # noqa: E731
+
+        def generator_loss(params, playing):
+            out = nnx.merge(self.graph, params)(samples, depth)
+            fake = out.samples[:, delay:]
+            mel = mel_distance(fake, target, bandwidth_hz, self.cfg.sample_rate).mean()
+            quantization = out.quantized.loss.mean()
+            loss = weights["mel"] * mel + weights["quantization"] * quantization
+            metrics = {"mel": mel, "quantization": quantization}
+            if playing:
+                fakes = critic(state.critic, fake[:judged])
+                reals = critic(state.critic, target[:judged])
+                matching, score = feature_matching(reals, fakes), adversarial(fakes)
+                loss += weights["matching"] * matching + weights["adversarial"] * score
+            else:
+                matching = score = jnp.zeros(())
+            metrics |= {"matching": matching, "adversarial": score}
+            return loss, (metrics, out.quantized, fake)
+
+        def critic_loss(params, fake):
+            return hinge(critic(params, target[:judged]), critic(params, fake[:judged]))
+
+        def play(_):
+            """Both players."""
+            (_, aux), grads = jax.value_and_grad(lambda p: generator_loss(p, True), has_aux=True)(
+                state.params
+            )
+            loss, critic_grads = jax.value_and_grad(critic_loss)(state.critic, aux[2])
+            updates, opt_state = self.critic_optimizer.update(
+                critic_grads, state.critic_opt_state, state.critic
+            )
+            return aux[:2], grads, optax.apply_updates(state.critic, updates), opt_state, loss
+
+        def rehearse(_):
+            """The generator alone, before the critics join."""
+            (_, aux), grads = jax.value_and_grad(lambda p: generator_loss(p, False), has_aux=True)(
+                state.params
+            )
+            return aux[:2], grads, state.critic, state.critic_opt_state, jnp.zeros(())
+
+        (metrics, quantized), grads, critic_params, critic_opt_state, critic_value = jax.lax.cond(
+            state.step >= self.config.adversarial_from, play, rehearse, None
+        )
+        updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        share = USAGE_DECAY * state.usage + (1 - USAGE_DECAY) * usage(
+            quantized.codes, self.cfg.entries
+        )
+        table, share = reseed(
+            params["quantizer"]["table"],
+            share,
+            quantized.projected,
+            seed_key,
+            DEAD_SHARE / self.cfg.entries,
+        )
+        params["quantizer"]["table"] = table
+        decay = jnp.minimum(self.config.ema_decay, (1.0 + state.step) / (10.0 + state.step))
+        ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state.ema, params)
+        metrics |= {
+            "critic": critic_value,
+            "gradient_norm": optax.global_norm(grads),
+            "perplexity_first": perplexity(share)[0],
+            "perplexity_mean": perplexity(share).mean(),
+        }
+        state = TrainState(
+            state.step + 1,
+            params,
+            ema,
+            opt_state,
+            critic_params,
+            critic_opt_state,
+            share,
+            state.key,
+        )
+        return state, metrics
+
+    def reconstruct(
+        self, params: dict, samples: Float[Array, "B S"], books: int
+    ) -> Float[Array, "B S"]:
+        """`samples` through `books` books and back, aligned with them (the last 20 ms repeat 0)."""
+        codec = nnx.merge(self.graph, params)
+        decoded, _ = codec.decode(codec.encode(samples, books=books)[0])
+        delay = self.cfg.delay_samples
+        return jnp.pad(decoded[:, delay:], ((0, 0), (0, delay)))
+
+    def eval_step(self, params: dict, batch: dict) -> dict:
+        """Mel distance per example at half and all of the books."""
+        samples, results = batch["samples"], {}
+        for books in (self.cfg.books // 2, self.cfg.books):
+            decoded = self.reconstruct(params, samples, books)
+            distance = mel_distance(decoded, samples, batch["bandwidth_hz"], self.cfg.sample_rate)
+            results[f"mel_{books}_books"] = distance
+        return results
+
+    def samples(self, params: dict, batch: dict) -> dict[str, np.ndarray]:
+        """Audio to listen to: recordings beside their reconstructions."""
+        books = self.cfg.books
+        return {
+            "recording": batch["samples"],
+            f"{books // 2}_books": self.reconstruct(params, batch["samples"], books // 2),
+            f"{books}_books": self.reconstruct(params, batch["samples"], books),
+        }
+
+    def dataset(self, split: str) -> grain.IterDataset:
+        """Crops of the training folders for ever, or a fixed set of held-out ones."""
+        data = self.config.data
+        crops = pipeline.audio_crops(
+            data.train if split == "train" else data.held_out,
+            "train" if split == "train" else "test",
+            data.seconds,
+            data.batch,
+            data.seed,
+            resampled_share=data.resampled_share if split == "train" else 0.0,
+            shard_index=jax.process_index(),
+            shard_count=jax.process_count(),
+        )
+        return crops

@@ -1,0 +1,1 @@
+"""Configs, the one training loop, and the comparisons that make tables and plots."""
