@@ -59,7 +59,7 @@ def load(
             _check_length(name, file.frames / file.samplerate, max_s)
             channels, rate = file.read(dtype="float32", always_2d=True), file.samplerate
     except soundfile.SoundFileError as first:
-        channels, rate = _load_by_librosa(name, str(first))
+        channels, rate = _load_by_librosa(name, getattr(first, "error_string", ""))
     if channels.shape[0] == 0:
         raise AudioError(f"{name}: empty, no samples; record or export it again")
     _check_length(name, channels.shape[0] / rate, max_s)

@@ -60,7 +60,7 @@ def audio_crops(
         .shuffle()
         .repeat()
         .random_map(crops)[shard_index::shard_count]
-        .batch(batch)
+        .batch(batch, drop_remainder=True)  # or else grain cannot count this endless stream
     )
     return stream.to_iter_dataset(
         grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
