@@ -1,7 +1,7 @@
 """What a token LM is made of, as plain numbers: no jax here, and `config.json` holds all of it.
 
-The alphabet comes in as tables by symbol id (boundary class, longest dwell), so that the model knows
-nothing of phones and a released config says everything that sampling needs.
+The alphabet comes in as tables by symbol id (boundary class, longest dwell), so that the model
+knows nothing of phones and a released config says everything that sampling needs.
 """
 
 from dataclasses import dataclass

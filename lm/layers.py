@@ -100,7 +100,7 @@ class Attention(nnx.Module):
         self, x: Float[Array, "B T D"], pos: Int[Array, " B"], ring: Ring
     ) -> tuple[Float[Array, "B T D"], Ring]:
         """Attends within the last M frames, of which those before `x` are in the ring."""
-        batch, count, slots = *x.shape[:2], ring.keys.shape[1]
+        count, slots = x.shape[1], ring.keys.shape[1]
         at = pos[:, None] + jnp.arange(count)  # [B, T] positions of x
         q, k, v = self.project(x, at)
         # The newest position before `pos` that lies in each slot; negative: nothing yet.

@@ -257,9 +257,11 @@ def parameters(params: dict) -> dict[str, int]:
     return {name: count(tree) for name, tree in params.items()} | {"total": count(params)}
 
 
-def make(cfg: Config, seed: int = 0) -> tuple[nnx.GraphDef, dict]:
-    """The model's structure (static, hashable) and fresh parameters as a plain dict."""
-    build = lambda key: LM(cfg, rngs=nnx.Rngs(key))  # noqa: E731
-    graphdef = nnx.graphdef(nnx.eval_shape(lambda: build(0)))
-    init = jax.jit(lambda key: nnx.to_pure_dict(nnx.state(build(key), nnx.Param)))
-    return graphdef, init(jax.random.key(seed))
+def structure(cfg: Config) -> nnx.GraphDef:
+    """The model without its arrays: static and hashable, for `nnx.merge(structure, params)`."""
+    return nnx.graphdef(nnx.eval_shape(lambda: LM(cfg, rngs=nnx.Rngs(0))))
+
+
+def init_params(cfg: Config, key: Array) -> dict:
+    """Fresh parameters as a plain nested dict; jit it."""
+    return nnx.to_pure_dict(nnx.state(LM(cfg, rngs=nnx.Rngs(key)), nnx.Param))

@@ -1,12 +1,12 @@
-"""Text side of the LM: units with pseudo units in, what the backbone and the heads hear of each out.
+"""Text side of the LM: units in, out what the backbone and the heads hear of each of them.
 
 Unit 0 is <start> (the leading silence), then the text's units, then <end> (the trailing silence).
-The look-ahead is exact: the first layer is the only one that looks ahead, and only at what a unit is
-by itself (symbol, stress, word-initial), in words up to `lookahead` after its own; the classes of the
-next boundary and of the sentence's final mark obey the same bound and are added after it; all
-further layers are causal. So unit u depends on no word after word(u) + lookahead, nothing changes
-when more text arrives, and a streaming front end gets what the whole text would have given
-(`research/tts-lm.md` 3d; the look-ahead as a run-time knob is VoXtream2's).
+The look-ahead is exact: the first layer is the only one that looks ahead, and only at what a unit
+is by itself (symbol, stress, word-initial), in words up to `lookahead` after its own; the classes
+of the next boundary and of the sentence's final mark obey the same bound and are added after it;
+all further layers are causal. So unit u depends on no word after word(u) + lookahead, nothing
+changes when more text arrives, and a streaming front end gets what the whole text would have given
+(limited look-ahead over phones as in VoXtream, arXiv 2509.15969).
 """
 
 from typing import NamedTuple

@@ -1,0 +1,225 @@
+"""Training of the LM: cross-entropy of advance, first book and depth books, all teacher-forced.
+
+Per frame: the advance and the first book; on a random quarter of the frames also the books of the
+depth transformer (after CSM: amortised, the loss of the rest is much the same). Against exposure
+bias a share of the previous codes is replaced at random. The look-ahead is drawn anew for every row
+from `lookaheads`, so one model serves all of them; the voice is left out now and then.
+"""
+
+from __future__ import annotations
+
+import typing
+
+import grain
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from data import utterances
+from lm.config import Config
+from lm.model import LM, init_params, structure, walk
+
+
+class TrainState(typing.NamedTuple):
+    """All that a run needs to go on exactly."""
+
+    step: Int[Array, ""]
+    params: dict
+    ema: dict
+    opt_state: optax.OptState
+    key: Array
+
+
+class Losses(typing.NamedTuple):
+    """Nats, and how often they count."""
+
+    advance: Float[Array, "B T"]
+    advance_right: Float[Array, "B T"]  # 1 where the likeliest advance is the true one
+    advance_weight: Float[Array, "B T"]
+    first: Float[Array, "B T"]
+    frame_weight: Float[Array, "B T"]
+    depth: Float[Array, "N q"]  # of the frames that were chosen
+    depth_weight: Float[Array, " N"]
+
+
+def cross_entropy(logits: Float[Array, "*B K"], target: Int[Array, "*B"]) -> Float[Array, "*B"]:
+    """Nats of `target`; one-hot instead of a lookup, whose gradient would be a scatter."""
+    onehot = target[..., None] == jnp.arange(logits.shape[-1])
+    chosen = jnp.sum(jnp.where(onehot, logits, 0.0), axis=-1)
+    return jax.nn.logsumexp(logits, axis=-1) - chosen
+
+
+def mean(values: Array, weights: Array) -> Float[Array, ""]:
+    """Weighted mean."""
+    return jnp.sum(values * weights) / jnp.maximum(jnp.sum(weights), 1.0)
+
+
+def schedule(opt: typing.Any, steps: int) -> optax.Schedule:
+    """Linear warm-up, constant, then linear decay over the last `opt.decay` share of the steps."""
+    decay = max(1, round(opt.decay * steps))
+    return optax.join_schedules(
+        [
+            optax.linear_schedule(0.0, opt.learning_rate, opt.warmup),
+            optax.constant_schedule(opt.learning_rate),
+            optax.linear_schedule(opt.learning_rate, opt.final * opt.learning_rate, decay),
+        ],
+        [opt.warmup, max(opt.warmup, steps - decay)],
+    )
+
+
+class LMTask:
+    """The four functions that the training loop knows, for the LM."""
+
+    def __init__(self, config):
+        self.config = config
+        self.cfg = Config(**config.model)
+        self.graph = structure(self.cfg)
+        opt = config.optimizer
+        self.optimizer = optax.chain(
+            optax.clip_by_global_norm(opt.clip),
+            optax.adamw(
+                schedule(opt, config.steps),
+                b1=0.9,
+                b2=opt.b2,
+                weight_decay=opt.weight_decay,
+                mask=lambda params: jax.tree.map(lambda p: p.ndim >= 2, params),
+            ),
+        )
+
+    def init(self, key: Array) -> TrainState:
+        """A fresh state from one key."""
+        params_key, key = jax.random.split(key)
+        params = init_params(self.cfg, params_key)
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            ema=jax.tree.map(jnp.copy, params),
+            opt_state=self.optimizer.init(params),
+            key=key,
+        )
+
+    def losses(
+        self,
+        params: dict,
+        batch: dict,
+        previous: Int[Array, "B T Q"],
+        lookahead: Int[Array, " B"],
+        voice_length: Int[Array, " B"],
+        chosen: Int[Array, " N"],
+    ) -> Losses:
+        """Teacher-forced losses; the depth books of the frames `chosen` among all B * T.
+
+        Args:
+          params: Of the model.
+          batch: Fields of `data.utterances.Row`, stacked.
+          previous: Codes heard in place of those of the frame before.
+          lookahead: Words.
+          voice_length: Frames of the voice crop to hear; 0 leaves the voice out.
+          chosen: Frames, flattened, whose depth books count.
+        """
+        model: LM = nnx.merge(self.graph, params)
+        codes, advance = batch["codes"][..., : self.cfg.books], batch["advance"]
+        pointer, dwell = walk(advance)
+        text = model.encode_text(
+            batch["symbol"], batch["stress"], batch["word"], batch["length"], lookahead
+        )
+        voice = model.encode_voice(batch["voice"], voice_length)
+        frames, _ = model.listen(previous, pointer, dwell, text, voice)
+        advance_logits = model.advance_logits(frames)
+        hidden = model.first_hidden(frames, text, pointer, advance)
+        weight = batch["mask"].astype(jnp.float32)
+        flat = lambda a: a.reshape(-1, *a.shape[2:])[chosen]  # noqa: E731
+        depth_codes = flat(codes)
+        depth_logits = model.depth_logits(flat(hidden), depth_codes[:, :-1])
+        return Losses(
+            advance=cross_entropy(advance_logits, advance),
+            advance_right=(jnp.argmax(advance_logits, axis=-1) == advance).astype(jnp.float32),
+            # At <end> nothing is left to pass, and sampling never asks.
+            advance_weight=weight * (pointer <= batch["length"][:, None]),
+            first=cross_entropy(model.first_logits(hidden), codes[..., 0]),
+            frame_weight=weight,
+            depth=cross_entropy(depth_logits, depth_codes[:, 1:]),
+            depth_weight=flat(weight),
+        )
+
+    def train_step(self, state: TrainState, batch: dict) -> tuple[TrainState, dict]:
+        """One step. `batch`: fields of `data.utterances.Row`, stacked."""
+        config, weights = self.config, self.config.weights
+        keys = jax.random.split(jax.random.fold_in(state.key, state.step), 5)
+        codes = batch["codes"][..., : self.cfg.books]
+        rows, count = codes.shape[:2]
+        noise = jax.random.randint(keys[0], codes.shape, 0, self.cfg.entries)
+        noisy = jax.random.bernoulli(keys[1], config.noise, codes.shape)
+        previous = before(jnp.where(noisy, noise, codes))
+        lookahead = jax.random.choice(keys[2], jnp.asarray(config.lookaheads), (rows,))
+        heard = jax.random.bernoulli(keys[3], 1 - config.voice_dropout, (rows,))
+        # A random part of the frames there are; padding only where those do not suffice.
+        order = jax.random.uniform(keys[4], (rows * count,)) + batch["mask"].reshape(-1)
+        _, chosen = jax.lax.top_k(order, round(config.depth_share * rows * count))
+
+        def loss(params):
+            out = self.losses(
+                params, batch, previous, lookahead, batch["voice_length"] * heard, chosen
+            )
+            advance = mean(out.advance, out.advance_weight)
+            first = mean(out.first, out.frame_weight)
+            books = jax.vmap(mean, (1, None))(out.depth, out.depth_weight)
+            total = first + weights["advance"] * advance + weights["depth"] * books.mean()
+            right = mean(out.advance_right, out.advance_weight)
+            return total, {"advance": advance, "first": first, "depth": books.mean()} | {
+                "advance_right": right
+            }
+
+        (total, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
+        updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        # Young averages follow fast, or the first evaluations would show the initial weights.
+        decay = jnp.minimum(config.ema_decay, (1.0 + state.step) / (10.0 + state.step))
+        ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, state.ema, params)
+        metrics = {"loss": total} | metrics | {"gradient": optax.global_norm(grads)}
+        return TrainState(state.step + 1, params, ema, opt_state, state.key), metrics
+
+    def eval_step(self, params: dict, batch: dict) -> dict[str, Float[Array, " B"]]:
+        """Nats per frame of the advance and of every book, per row; true codes, all frames."""
+        rows, count = batch["mask"].shape
+        codes = batch["codes"][..., : self.cfg.books]
+        lookahead = jnp.full(rows, self.config.evaluation_lookahead)
+        chosen = jnp.arange(rows * count)
+        out = self.losses(params, batch, before(codes), lookahead, batch["voice_length"], chosen)
+        per_row = jax.vmap(mean)
+        depth = out.depth.reshape(rows, count, -1)
+        books = [per_row(out.first, out.frame_weight)]
+        books += [per_row(depth[..., q], out.frame_weight) for q in range(depth.shape[-1])]
+        return {
+            "advance": per_row(out.advance, out.advance_weight),
+            "advance_right": per_row(out.advance_right, out.advance_weight),
+            "frame": sum(books),
+        } | {f"book_{q + 1}": nats for q, nats in enumerate(books)}
+
+    def dataset(self, split: str) -> grain.IterDataset:
+        """Batches of rows: "train" for ever; "val" every clip once as the first of its row."""
+        data = self.config.data
+        train = split == "train"
+        folders = data.train if train else data.held_out
+        clips, rate = utterances.from_folders(folders, split, data.frames)
+        if rate != self.cfg.frame_rate:
+            raise ValueError(
+                f"the codes have {rate} frames a second, config.model.frame_rate says "
+                f"{self.cfg.frame_rate}: set it to that of the codec"
+            )
+        rows = utterances.Rows(
+            clips,
+            frames=data.frames,
+            units=data.units,
+            limit=self.cfg.advance,
+            voice_frames=tuple(round(s * rate) for s in data.voice_s),
+            seed=data.seed,
+        )
+        return utterances.batches(rows, data.batch, count=None if train else rows.epoch)
+
+
+def before(codes: Int[Array, "B T Q"]) -> Int[Array, "B T Q"]:
+    """Codes of the frame before each frame; -1 before the first."""
+    return jnp.pad(codes[:, :-1], ((0, 0), (1, 0), (0, 0)), constant_values=-1)
