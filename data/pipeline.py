@@ -88,7 +88,7 @@ class _Crops:
 
     def __call__(self, slot: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         size = self._samples
-        at = (slot + rng.random()) * size
+        at = (slot + rng.random()) / self.slots * self._ends[-1]
         rate = rng.uniform(*_RATE) if rng.random() < self._resampled_share else 1.0
         needed = int(np.ceil(size * rate)) + 1 if rate != 1.0 else size
         clip = min(int(np.searchsorted(self._ends, at, side="right")), len(self._ends) - 1)

@@ -87,6 +87,19 @@ def test_clips_come_in_proportion_to_their_seconds(tmp_path):
         np.testing.assert_allclose(counts, [4, 8, 12, 24], atol=2)
 
 
+def test_clips_shorter_than_a_slot_all_have_their_turn_in_no_order(tmp_path):
+    frequencies = [1_000 + 100 * i for i in range(20)]  # five fall into each slot
+    folder = write(tmp_path, [tone(f, SECONDS / 5) for f in frequencies])
+    firsts = []  # a crop begins with the clip that its slot drew, or ends with it after silence
+    for batch in take(crops([folder], batch=4), 40):
+        for samples in batch["samples"]:
+            begin = np.flatnonzero(samples)[0]
+            firsts.append(round(hertz(samples[begin : begin + 1_200]), -2))
+    assert set(firsts) == set(frequencies)
+    slots = np.reshape([(f - 1_000) // 500 for f in firsts], (40, 4))  # an epoch in each row
+    assert len(np.unique(slots, axis=0)) > 10
+
+
 def test_epochs_differ(folders):
     slots = sum(s * RATE for s in (1, 2, 3, 4, 0.3)) // 6_000
     first, second = take(crops(folders, batch=int(slots)), 2)
