@@ -52,6 +52,11 @@ class Segmenter:
         """What is left, now that no more text will come; a next `feed` begins a new sentence."""
         return self._take(len(self._rest))
 
+    @property
+    def pending(self) -> bool:
+        """Whether anything but space waits for its end."""
+        return bool(self._rest.strip())
+
     def _take(self, cut: int) -> list[Segment]:
         text, self._rest = self._rest[:cut], self._rest[cut:]
         start, self._start = self._start, self._start + cut

@@ -35,16 +35,19 @@ class Voice:
     Attributes:
         name: For people.
         vector: What the language model is conditioned on, `[Dv]`.
+        accent: How text is read for it: "us", "gb", or an espeak-ng language code.
         lm_hash: Of the language model that made it: to any other the numbers mean nothing.
     """
 
     name: str
     vector: Float32[np.ndarray, " Dv"]
+    accent: str
     lm_hash: str
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes a file of a few kilobytes, `.safetensors`."""
-        save_file({"vector": self.vector}, path, {"name": self.name, "lm_hash": self.lm_hash})
+        about = {"name": self.name, "accent": self.accent, "lm_hash": self.lm_hash}
+        save_file({"vector": self.vector}, path, about)
 
     @staticmethod
     def load(path: str | os.PathLike) -> "Voice":
@@ -52,7 +55,9 @@ class Voice:
         try:
             with safe_open(path, "numpy") as file:
                 about = file.metadata()
-                return Voice(about["name"], file.get_tensor("vector"), about["lm_hash"])
+                return Voice(
+                    about["name"], file.get_tensor("vector"), about["accent"], about["lm_hash"]
+                )
         except FileNotFoundError as error:
             raise VoiceError(f"{path}: no such file; check the path") from error
         except (SafetensorError, OSError, KeyError, TypeError) as error:

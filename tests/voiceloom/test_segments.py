@@ -27,7 +27,7 @@ def sentences(text, pieces=None):
         ("Mr. Bean met Dr. No. They spoke.", ["Mr. Bean met Dr. No.", "They spoke."]),
         ("It costs $12.50. Fine!", ["It costs $12.50.", "Fine!"]),
         ('"What?" she asked. "No!"', ['"What?" she asked.', '"No!"']),
-        ("At 5 p.m. Anna left. At 6 p.m. we ate.", ["At 5 p.m.", "Anna left.", "At 6 p.m. we ate."]),
+        ("At 5 p.m. Ann left. At 6 p.m. we ate.", ["At 5 p.m.", "Ann left.", "At 6 p.m. we ate."]),
         ("One line\nwrapped.\n\nTitle\n\nText.", ["One line\nwrapped.", "Title", "Text."]),
         ("Wait... Really?! Yes.", ["Wait...", "Really?!", "Yes."]),
         ("你好。再见！", ["你好。", "再见！"]),

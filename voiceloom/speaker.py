@@ -1,0 +1,241 @@
+"""One stream of speech as a machine without threads and without waiting.
+
+Text is fed as it comes, chunks are taken as long as there are any; whoever holds the machine (a
+generator, an async generator, later a server) decides when. It cuts text into sentences, has each
+read by the front end when its turn comes, fills the engine's text buffer with it, and knows where
+in the text every chunk is and where the time went.
+"""
+
+import collections
+import time
+from collections.abc import Iterable, Sequence
+from itertools import cycle
+from typing import NamedTuple
+
+import numpy as np
+
+from data.phones import SYMBOLS, Units, boundary_class
+from data.text import FrontEnd, TextError
+from voiceloom.engine import BUCKETS, MAX_FRAMES, Block, Engine, Stream, next_size
+from voiceloom.loudness import BLOCK_S, TARGET_DB
+from voiceloom.segments import Segment, Segmenter
+from voiceloom.waveform import Chunk, Onset
+
+PAUSE_S = 0.16
+"""Silence put between sentences; with the tail and the lead that the model speaks, about 0.35 s."""
+
+PARAGRAPH_S = 0.4
+"""Further silence at a blank line."""
+
+AUDIBLE_DB = -40.0
+"""First audio is the first 10 ms above this, relative to the level of speech."""
+
+
+class Report(NamedTuple):
+    """Where the time of a stream went, in seconds; compiling is not in it.
+
+    `first_chunk_s` is the sum of the parts before it and of waiting for the first sentence.
+    """
+
+    voice_s: float  # finding the voice and opening a stream with it
+    text_s: float  # front end, first sentence
+    prefill_s: float  # encoding its text
+    frames_s: float  # codes of the first chunk
+    decode_s: float  # samples of the first chunk
+    first_chunk_s: float  # from the request to the first chunk
+    first_audible_s: float  # ... and to the first audible sample in it, or in one after it
+    audio_s: float  # given out so far
+    busy_s: float  # spent making it
+    frames: int
+    tokens: int
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of work per second of audio."""
+        return self.busy_s / max(self.audio_s, 1e-9)
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Codes written per second of work."""
+        return self.tokens / max(self.busy_s, 1e-9)
+
+
+class Part(NamedTuple):
+    """Units for one filling of the text buffer."""
+
+    units: Units  # spans and words count from the beginning of the whole text
+    pause_s: float  # of silence after it, if anything follows
+
+
+class Speaker:
+    """Text in, chunks out. Not for two threads at once."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        stream: Stream,
+        front_end: FrontEnd,
+        chunk_frames: int | Sequence[int] | None,
+        begun: float,
+    ):
+        """Takes up a stream.
+
+        Args:
+            engine: Of the stream.
+            stream: Just opened.
+            front_end: Reads the text, in the voice's accent.
+            chunk_frames: Frames per chunk, or several to cycle; None grows them with the lead.
+            begun: `time.perf_counter()` of the request.
+        """
+        sizes = [chunk_frames] if isinstance(chunk_frames, int) else list(chunk_frames or [])
+        if not all(1 <= size <= MAX_FRAMES for size in sizes):
+            raise ValueError(f"chunk_frames must be 1 to {MAX_FRAMES}, got {chunk_frames}")
+        self._engine, self._stream, self._front_end = engine, stream, front_end
+        self._sizes = cycle(sizes) if sizes else None
+        self._segmenter = Segmenter()
+        self._segments: collections.deque[Segment] = collections.deque()
+        self._parts: collections.deque[Part] = collections.deque()
+        self._part: Part | None = None
+        self._reached = -1  # unit of the part that is being spoken
+        self._words = 0  # in the parts read so far
+        self._made = 0  # samples of all frames and pauses
+        self._given = 0  # samples of all chunks: less by the codec's delay
+        self._silence = 0  # samples of it before the next chunk
+
+        self._begun, self._first, self._audible_s = begun, None, None
+        self._size, self._frame_cost_s = 1, 0.0
+        self._spent = {"voice": time.perf_counter() - begun, "text": 0.0, "prefill": 0.0}
+        self._first_block: Block | None = None
+        self._busy_s, self._frames = self._spent["voice"], 0
+
+    def feed(self, text: str) -> None:
+        """More text; what is a sentence for certain can be taken as chunks now."""
+        self._segments += self._segmenter.feed(text)
+
+    def flush(self) -> None:
+        """No more text: the rest is a sentence too. `next` raises TextError if there was none."""
+        self._segments += self._segmenter.flush()
+        if not (self._segments or self._words):
+            raise TextError("no text: nothing to speak; give at least one word")
+
+    def next(self) -> Chunk | None:
+        """The next chunk, or None where more text is needed."""
+        stream = self._stream
+        if stream is None or not self._turn_to_part(stream):
+            return None
+        begun = time.perf_counter()
+        size = next(self._sizes) if self._sizes else self._size
+        block = stream.frames(size)
+        chunk = self._chunk(block)
+        if block.done:
+            self._silence += round(self._part.pause_s * self._engine.sample_rate)
+            self._part = None
+        self._account(size, block, chunk, begun)
+        return chunk
+
+    def close(self) -> None:
+        """Frees the stream's state."""
+        self._stream = None
+        self._segments.clear()
+        self._parts.clear()
+
+    def report(self) -> Report:
+        """What has been made up to now."""
+        block, first = self._first_block, (self._first or self._begun) - self._begun
+        return Report(
+            voice_s=self._spent["voice"],
+            text_s=self._spent["text"],
+            prefill_s=self._spent["prefill"],
+            frames_s=block.lm_s if block else 0.0,
+            decode_s=block.decode_s if block else 0.0,
+            first_chunk_s=first,
+            first_audible_s=first + (self._audible_s or 0.0),
+            audio_s=self._given / self._engine.sample_rate,
+            busy_s=self._busy_s,
+            frames=self._frames,
+            tokens=self._frames * self._engine.books,
+        )
+
+    def _turn_to_part(self, stream: Stream) -> bool:
+        """Whether there is something to speak; fills the text buffer with it if need be."""
+        if self._part:
+            return True
+        begun = time.perf_counter()
+        while not self._parts and self._segments:
+            segment = self._segments.popleft()
+            try:
+                self._parts += self._read(segment)
+            except TextError:  # a sentence of emoji, say; an error only if all of the text is
+                if not (self._words or self._segments or self._segmenter.pending):
+                    raise
+        read = time.perf_counter()
+        if not self._parts:
+            return False
+        self._part, self._reached = self._parts.popleft(), -1
+        stream.begin(self._part.units)
+        if self._first is None:
+            self._spent["text"] = read - begun
+            self._spent["prefill"] = time.perf_counter() - read
+        self._busy_s += time.perf_counter() - begun
+        return True
+
+    def _read(self, segment: Segment) -> Iterable[Part]:
+        units = self._front_end(segment.text)
+        units = units._replace(word=units.word + self._words, span=units.span + segment.start)
+        self._words = int(units.word[-1]) + 1
+        ends = boundary_class(int(units.symbol[-1])) in (2, 3, 4)
+        pause_s = PAUSE_S * ends + PARAGRAPH_S * segment.paragraph
+        pieces = split(units, BUCKETS[-1])
+        return [Part(p, 0.0) for p in pieces[:-1]] + [Part(pieces[-1], pause_s)]
+
+    def _chunk(self, block: Block) -> Chunk:
+        rate, units = self._engine.sample_rate, self._part.units
+        self._made += self._silence
+        onsets = []
+        for i, pointer in enumerate(block.pointer):
+            last = min(int(pointer), len(units.symbol) - 1)
+            begin_s = (self._made + i * self._engine.frame_samples) / rate
+            for u in range(self._reached + 1, last + 1):
+                share = (u - self._reached - 0.5) / (last - self._reached)
+                time_s = begin_s + share * self._engine.frame_s
+                symbol = SYMBOLS[units.symbol[u]]
+                span = (int(units.span[u, 0]), int(units.span[u, 1]))
+                onsets.append(Onset(symbol, int(units.stress[u]), int(units.word[u]), span, time_s))
+            self._reached = max(self._reached, last)
+        samples = np.concatenate([np.zeros(self._silence, np.float32), block.samples])
+        chunk = Chunk(samples, rate, self._given / rate, tuple(onsets), block.codes)
+        self._made += len(block.codes) * self._engine.frame_samples
+        self._given += len(samples)
+        self._silence = 0
+        return chunk
+
+    def _account(self, size: int, block: Block, chunk: Chunk, begun: float) -> None:
+        now = time.perf_counter()
+        self._busy_s += now - begun
+        self._frames += len(block.codes)
+        if self._first is None:
+            self._first, self._first_block = now, block
+            self._size = 1  # the second chunk is as short as the first: nothing is known yet
+        else:
+            lead_s = self._given / self._engine.sample_rate - (now - self._first)
+            self._size = next_size(size, lead_s, self._frame_cost_s)
+        self._frame_cost_s = max(0.9 * self._frame_cost_s, (now - begun) / len(block.codes))
+        if self._audible_s is None:
+            length = round(BLOCK_S * chunk.sample_rate)
+            whole = chunk.samples[: len(chunk.samples) // length * length].reshape(-1, length)
+            loud = np.mean(whole**2, axis=1) > 10 ** ((TARGET_DB + AUDIBLE_DB) / 10)
+            if loud.any():
+                self._audible_s = chunk.start_s + int(loud.argmax()) * BLOCK_S
+
+
+def split(units: Units, longest: int) -> list[Units]:
+    """`units` in pieces of at most `longest`, cut at the last pause or else word that fits."""
+    pieces = []
+    while len(units.symbol) > longest:
+        head = np.arange(1, longest)
+        pause = np.array([boundary_class(int(s)) > 0 for s in units.symbol[: longest - 1]])
+        seams = head[pause] if pause.any() else head[np.diff(units.word[:longest]) > 0]
+        cut = int(seams[-1]) if len(seams) else longest
+        pieces.append(Units(*(a[:cut] for a in units)))
+        units = Units(*(a[cut:] for a in units))
+    return [*pieces, units]

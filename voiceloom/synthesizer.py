@@ -1,0 +1,229 @@
+"""The object users hold: voices, `say`, `stream`; text of any length in, speech out.
+
+Text is cut into sentences as it comes (`voiceloom.segments`), each is read by the front end in the
+voice's accent and spoken by an engine stream whose state goes on from sentence to sentence, so
+memory does not grow with the text. The same chunks come out however the text was pieced and however
+many frames a chunk has: `say` is `stream`, joined.
+
+A stream does its work inside `next`, in the caller's thread, and keeps all its state in itself, so
+any number of threads may stream from one synthesizer. Chunks begin with one frame and grow with the
+lead over a listener who plays from the first chunk on.
+"""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from data.text import FrontEnd
+from voiceloom import engine as engines
+from voiceloom import weights
+from voiceloom.speaker import Report, Speaker
+from voiceloom.voice import Voice, VoiceError, read_reference
+from voiceloom.waveform import Chunk, Waveform
+
+VoiceLike = str | os.PathLike | Waveform | Voice
+"""What can speak: a name, a voice file, a recording, a waveform, a voice."""
+
+
+def load(path: str | os.PathLike | None = None, warm: bool = True) -> "Synthesizer":
+    """A synthesizer of the weights in a folder, ready to speak.
+
+    Args:
+        path: Folder as `voiceloom.weights` describes it; None for the one in the repository.
+        warm: Compile now (or fetch from the cache in ~/.cache/voiceloom); else at the first use.
+
+    Raises:
+        WeightsError: Missing, damaged, or not of one release.
+    """
+    engines.use_compilation_cache()
+    synth = Synthesizer(weights.load(path or weights.DEFAULT))
+    if warm:
+        synth.warm()
+    return synth
+
+
+class Speech(Iterator[Chunk]):
+    """Speech being made: iterate over its chunks, close it to stop; `report` says what it cost."""
+
+    def __init__(self, speaker: Speaker, text: Iterable[str]):
+        self._speaker = speaker
+        self._chunks = self._run(speaker, text)
+
+    @staticmethod
+    def _run(speaker: Speaker, text: Iterable[str]) -> Iterator[Chunk]:
+        try:
+            for piece in text:
+                speaker.feed(piece)
+                while (chunk := speaker.next()) is not None:
+                    yield chunk
+            speaker.flush()
+            while (chunk := speaker.next()) is not None:
+                yield chunk
+        finally:
+            speaker.close()
+
+    def __next__(self) -> Chunk:
+        return next(self._chunks)
+
+    def close(self) -> None:
+        """Stops and frees the stream's state; a second call does nothing."""
+        self._chunks.close()
+        self._speaker.close()
+
+    def __enter__(self) -> "Speech":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    @property
+    def report(self) -> Report:
+        """What has been made up to now and where the time went."""
+        return self._speaker.report()
+
+
+class Synthesizer:
+    """Speaks in the voices of one pair of models; safe to share between threads."""
+
+    def __init__(self, loaded: weights.Weights):
+        self.engine = engines.Engine(loaded)
+        self._voices, self._lm_hash = loaded.voices, loaded.lm_hash
+        self._front_ends: dict[str, FrontEnd] = {}
+        self._lock = threading.Lock()
+
+    def warm(self) -> None:
+        """Compiles what speaking needs and wakes the front ends of the named voices."""
+        self.engine.warm()
+        for accent in {voice.accent for voice in self._voices.values()} or {"us"}:
+            self._front_end(accent)("Hello.")
+
+    @property
+    def sample_rate(self) -> int:
+        """Of everything spoken, hertz."""
+        return self.engine.sample_rate
+
+    @property
+    def voices(self) -> list[str]:
+        """Names that `voice` takes."""
+        return list(self._voices)
+
+    def voice(self, source: VoiceLike, accent: str = "us") -> Voice:
+        """A voice by name, from a voice file, or from a recording of at least a second of speech.
+
+        Args:
+            source: One of `voices`, a `.safetensors` file that `Voice.save` wrote, any audio file,
+                or a waveform.
+            accent: For a recording, how its speaker reads: "us", "gb", or an espeak-ng code.
+
+        Raises:
+            VoiceError: With the cause and the cure.
+        """
+        if isinstance(source, str) and source in self._voices:
+            return self._voices[source]
+        if isinstance(source, Voice):
+            found = source
+        elif not isinstance(source, Waveform) and Path(source).suffix == ".safetensors":
+            found = Voice.load(source)
+        elif isinstance(source, str) and not Path(source).suffix and not Path(source).exists():
+            known = ", ".join(self._voices) or "none; give a recording"
+            raise VoiceError(f"no voice {source!r}; there are: {known}")
+        else:
+            name = "reference" if isinstance(source, Waveform) else Path(source).stem
+            samples = read_reference(source, self.sample_rate)
+            vector = self.engine.encode_voice(self.engine.encode(samples))
+            return Voice(name, vector, accent, self._lm_hash)
+        if found.lm_hash != self._lm_hash:
+            raise VoiceError(
+                f"voice {found.name!r} was made by another language model; make it again from its "
+                "recording: synth.voice('reference.wav')"
+            )
+        return found
+
+    def say(self, text: str | Iterable[str], voice: VoiceLike, **how) -> Chunk:
+        """The whole text as one `Chunk`, a waveform with its timings; arguments as `stream`'s."""
+        return Chunk.join(list(self.stream(text, voice, chunk_frames=engines.MAX_FRAMES, **how)))
+
+    def stream(
+        self,
+        text: str | Iterable[str],
+        voice: VoiceLike,
+        *,
+        seed: int = 0,
+        rate: float = 1.0,
+        temperature: float | None = None,
+        chunk_frames: int | Sequence[int] | None = None,
+    ) -> Speech:
+        """Speech chunk by chunk, while the rest is still being made.
+
+        Args:
+            text: A string, or pieces of text as they are written; a sentence is spoken when it is
+                complete.
+            voice: Anything that `voice` takes.
+            seed: Equal seeds give equal speech, bit for bit, at any chunk size.
+            rate: Speaking rate, a factor.
+            temperature: Of the first book and the durations; None for the model's own.
+            chunk_frames: Frames per chunk: a number, or several that are cycled; None grows them
+                with the lead.
+
+        Raises:
+            VoiceError: At once. TextError: at the first chunk, if nothing can be spoken.
+        """
+        speaker = self._speaker(voice, seed, rate, temperature, chunk_frames)
+        return Speech(speaker, [text] if isinstance(text, str) else text)
+
+    async def astream(
+        self, text: str | Iterable[str] | AsyncIterable[str], voice: VoiceLike, **how
+    ) -> AsyncIterator[Chunk]:
+        """`stream` for asyncio: takes async iterators of text, works in a thread per chunk."""
+        speaker = await asyncio.to_thread(self._speaker, voice, **how)
+        try:
+            async for piece in _pieces(text):
+                speaker.feed(piece)
+                while (chunk := await asyncio.to_thread(speaker.next)) is not None:
+                    yield chunk
+            speaker.flush()
+            while (chunk := await asyncio.to_thread(speaker.next)) is not None:
+                yield chunk
+        finally:
+            speaker.close()
+
+    def codec_roundtrip(self, samples: Float32[np.ndarray, " S"]) -> Waveform:
+        """Samples through the codec at the books the language model writes: its ceiling."""
+        delay, books = self.engine.delay_samples, self.engine.books
+        codes = self.engine.encode(np.pad(samples, (0, delay)))[:, :books]
+        decoded = self.engine.decode(codes)
+        return Waveform(decoded[delay : delay + len(samples)], self.sample_rate)
+
+    def _speaker(
+        self,
+        voice: VoiceLike,
+        seed: int = 0,
+        rate: float = 1.0,
+        temperature: float | None = None,
+        chunk_frames: int | Sequence[int] | None = None,
+    ) -> Speaker:
+        begun = time.perf_counter()
+        found = self.voice(voice)
+        stream = self.engine.open(found.vector, seed, temperature, rate)
+        return Speaker(self.engine, stream, self._front_end(found.accent), chunk_frames, begun)
+
+    def _front_end(self, accent: str) -> FrontEnd:
+        with self._lock:
+            if accent not in self._front_ends:
+                self._front_ends[accent] = FrontEnd(accent)
+            return self._front_ends[accent]
+
+
+async def _pieces(text: str | Iterable[str] | AsyncIterable[str]) -> AsyncIterator[str]:
+    if isinstance(text, AsyncIterable):
+        async for piece in text:
+            yield piece
+    else:
+        for piece in [text] if isinstance(text, str) else text:
+            yield piece

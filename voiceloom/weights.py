@@ -1,0 +1,237 @@
+"""Weights on disk: what a release consists of, and every way in which one can be wrong.
+
+A folder with five files and a card:
+
+    codec.safetensors  codec.json      the codec and its config
+    lm.safetensors     lm.json         the language model, its config, and the hash of *its* codec
+    voices.safetensors                 a vector per named voice, bound to the language model
+    README.md                          the model card
+
+Parameters are bfloat16 under flat dotted names and are cast up at load: arithmetic is float32. A
+language model speaks the codes of the codec that its training data was tokenised with and of no
+other, so the pair is bound by the SHA-256 of the codec's file. Anything that does not fit raises
+`WeightsError` with what is wrong and what to do, before a single sample is made.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+from flax import nnx
+from safetensors import SafetensorError, safe_open
+from safetensors import numpy as safetensors
+
+import codec
+import lm
+from voiceloom.voice import Voice
+
+FORMAT = 1
+DEFAULT = Path(__file__).parent / "weights"
+AGAIN = "export it again (python -m voiceloom.export) or restore the folder (git checkout)"
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be used, with the cause and the cure."""
+
+
+class Model(NamedTuple):
+    """A module in the house's dialect: `nnx.merge(graphdef, params)` inside `jax.jit`."""
+
+    config: Any  # codec.Config or lm.Config
+    graphdef: Any  # static
+    params: dict  # float32
+
+
+class Weights(NamedTuple):
+    """A release in memory."""
+
+    codec: Model
+    lm: Model
+    voices: dict[str, Voice]
+    lm_hash: str
+
+
+def load(folder: str | os.PathLike = DEFAULT) -> Weights:
+    """The release in a folder; raises WeightsError unless all of it fits together."""
+    folder = Path(folder)
+    absent = [
+        name
+        for name in ("codec.json", "codec.safetensors", "lm.json", "lm.safetensors")
+        if not (folder / name).is_file()
+    ]
+    if absent:
+        raise WeightsError(
+            f"{folder}: no {', '.join(absent)}. Trained weights come with the repository in "
+            f"voiceloom/weights; to train your own see README.md (experiments.train, twice), then "
+            "python -m voiceloom.export"
+        )
+    codec_model, codec_hash, _ = _load_model(folder, "codec", codec.Config, codec.Codec)
+    lm_model, lm_hash, about = _load_model(folder, "lm", lm.Config, lm.LM)
+    if about.get("codec_sha256") != codec_hash:
+        raise WeightsError(
+            f"{folder}: lm.safetensors was trained on the codes of another codec "
+            f"({str(about.get('codec_sha256'))[:12]}, here is {codec_hash[:12]}); take both from "
+            "one release, or tokenise with this codec and train again"
+        )
+    _check_pair(folder, codec_model.config, lm_model.config)
+    voices = _load_voices(folder, lm_hash, lm_model.config.voice_width)
+    return Weights(codec_model, lm_model, voices, lm_hash)
+
+
+def save_codec(folder: str | os.PathLike, cfg: codec.Config, params: dict, about: Mapping) -> str:
+    """Writes codec.safetensors and codec.json; returns the hash that binds language models to it.
+
+    Args:
+        folder: Made if it does not exist.
+        cfg: Shape of the codec.
+        params: EMA parameters, nested dict.
+        about: JSON-able facts for the reader: run, step, seconds of audio seen, figures.
+    """
+    return _save_model(Path(folder), "codec", cfg, params, {"about": dict(about)})
+
+
+def save_lm(
+    folder: str | os.PathLike, cfg: lm.Config, params: dict, codec_hash: str, about: Mapping
+) -> str:
+    """Writes lm.safetensors and lm.json, bound to the codec of that hash; returns its own hash."""
+    facts = {"codec_sha256": codec_hash, "about": dict(about)}
+    return _save_model(Path(folder), "lm", cfg, params, facts)
+
+
+def save_voices(folder: str | os.PathLike, voices: Sequence[Voice], lm_hash: str) -> None:
+    """Writes voices.safetensors: the named voices of the language model of that hash."""
+    tensors = {v.name: np.ascontiguousarray(v.vector, np.float32) for v in voices}
+    about = {"lm_sha256": lm_hash, "accents": json.dumps({v.name: v.accent for v in voices})}
+    safetensors.save_file(tensors, Path(folder) / "voices.safetensors", about)
+
+
+def file_hash(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flatten(params: Mapping, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names and leaves of a nested dict, in order."""
+    for key, value in params.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _save_model(folder: Path, name: str, cfg: Any, params: dict, facts: dict) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {k: np.asarray(v, ml_dtypes.bfloat16) for k, v in flatten(params)}
+    path = folder / f"{name}.safetensors"
+    safetensors.save_file(tensors, path)
+    sha256 = file_hash(path)
+    card = {"format": FORMAT, "sha256": sha256, "config": dataclasses.asdict(cfg), **facts}
+    (folder / f"{name}.json").write_text(json.dumps(card, indent=1) + "\n")
+    return sha256
+
+
+def _load_model(
+    folder: Path, name: str, config_type: type, module: Callable
+) -> tuple[Model, str, dict]:
+    """The model, the hash of its file, and its JSON."""
+    path = folder / f"{name}.safetensors"
+    try:
+        about = json.loads((folder / f"{name}.json").read_text())
+        fields = dict(about["config"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{folder}/{name}.json: damaged ({error}); {AGAIN}") from error
+    if about.get("format") != FORMAT:
+        raise WeightsError(
+            f"{folder}/{name}.json: format {about.get('format')}, this version reads {FORMAT}; "
+            "take weights and code from one release"
+        )
+    sha256 = file_hash(path)
+    if about.get("sha256") != sha256:
+        raise WeightsError(
+            f"{path}: not the file that {name}.json describes: truncated, changed, or from another "
+            f"release; {AGAIN}"
+        )
+    try:
+        cfg = config_type(**fields)
+    except (TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{folder}/{name}.json: this version's {name}.Config does not take that config "
+            f"({error}); take weights and code from one release"
+        ) from error
+    return Model(cfg, *_fit(path, lambda: module(cfg, rngs=nnx.Rngs(0)))), sha256, about
+
+
+def _fit(path: Path, make: Callable) -> tuple[Any, dict]:
+    """Graph and float32 parameters of a module, from a file that must hold exactly these."""
+    shapes = nnx.eval_shape(make)
+    expected = nnx.to_pure_dict(nnx.state(shapes, nnx.Param))
+    try:
+        tensors = safetensors.load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: unreadable ({error}); {AGAIN}") from error
+    names = dict(flatten(expected))
+    missing, unused = sorted(names.keys() - tensors.keys()), sorted(tensors.keys() - names.keys())
+    wrong = [
+        f"{name} {tensors[name].shape} instead of {names[name].shape}"
+        for name in sorted(names.keys() & tensors.keys())
+        if tensors[name].shape != names[name].shape
+    ]
+    for what, found in (("missing", missing), ("unused", unused), ("of another shape", wrong)):
+        if found:
+            raise WeightsError(
+                f"{path}: {len(found)} tensors {what} ({', '.join(found[:3])}...): file and config "
+                f"are not of one model; {AGAIN}"
+            )
+
+    def fill(tree: Mapping, prefix: str = "") -> dict:
+        return {
+            key: fill(value, f"{prefix}{key}.")
+            if isinstance(value, Mapping)
+            else jnp.asarray(tensors[f"{prefix}{key}"], jnp.float32)
+            for key, value in tree.items()
+        }
+
+    return nnx.graphdef(shapes), fill(expected)
+
+
+def _check_pair(folder: Path, codec_cfg: codec.Config, lm_cfg: lm.Config) -> None:
+    unlike = [
+        f"{what}: codec {ours}, LM {theirs}"
+        for what, ours, theirs, fits in (
+            ("frame rate", codec_cfg.frame_rate, lm_cfg.frame_rate, lambda a, b: a == b),
+            ("entries", codec_cfg.entries, lm_cfg.entries, lambda a, b: a == b),
+            ("books", codec_cfg.books, lm_cfg.books, lambda a, b: a >= b),
+            ("books of the voice", codec_cfg.books, lm_cfg.voice_books, lambda a, b: a >= b),
+        )
+        if not fits(ours, theirs)
+    ]
+    if unlike:
+        raise WeightsError(f"{folder}: codec and LM do not fit ({'; '.join(unlike)}); {AGAIN}")
+
+
+def _load_voices(folder: Path, lm_hash: str, width: int) -> dict[str, Voice]:
+    path = folder / "voices.safetensors"
+    if not path.is_file():
+        return {}
+    try:
+        with safe_open(path, "numpy") as file:
+            about = file.metadata()
+            accents = json.loads(about["accents"])
+            voices = {
+                name: Voice(name, file.get_tensor(name), accents[name], about["lm_sha256"])
+                for name in sorted(file.keys())
+            }
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: damaged ({error}); {AGAIN}") from error
+    if about["lm_sha256"] != lm_hash or any(v.vector.shape != (width,) for v in voices.values()):
+        raise WeightsError(f"{path}: voices of another language model; {AGAIN}")
+    return voices
