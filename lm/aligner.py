@@ -101,7 +101,7 @@ def log_mel(samples: Float[np.ndarray, " S"]) -> Float[np.ndarray, "T bands"]:
     padded[lead : lead + len(used)] = used
     windows = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]
     power = np.abs(np.fft.rfft(windows * _HANN, _FFT)[:, : len(_MEL)]) ** 2 @ _MEL
-    power = np.maximum(power, power.max() * 10 ** (-_FLOOR_DB / 10) + 1e-10)
+    power = np.maximum(power, max(power.max() * 10 ** (-_FLOOR_DB / 10), 1e-20))
     mel = np.log10(power)
     return (mel - mel.mean(axis=0)).astype(np.float32)
 

@@ -16,16 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import soxr
-from data.text import FrontEnd, TextError
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Int32
 
 from data.phones import SYMBOLS, Units, boundary_class
 from data.records import Reader, Record, to_float
+from data.text import FrontEnd, TextError
 from lm import aligner
 
-_QUIET_DB = -40.0  # against the clip's loudest frame
-_QUIET_FRAMES = 5  # shorter silences belong to the closure of a stop
 _RATE = (0.85, 1.2)
 _NOISE_DB = (-60.0, -15.0)  # against the clip's level
 _ESPEAK = {"fr": "fr-fr", "es": "es-419"}  # the rest of the languages have their code's voice
@@ -67,30 +65,13 @@ _front_end = cache(FrontEnd)
 
 
 def frame_labels(
-    samples: Float[np.ndarray, " S"], units: Units, bounds_s: Float[np.ndarray, " U+1"]
+    units: Units, bounds_s: Float[np.ndarray, " U+1"], frames: int
 ) -> Int32[np.ndarray, " T"]:
-    """Class of each 10 ms frame by a clip's timings: pause marks are silence, and so is all quiet
-    that touches one.
-
-    The second is a repair: in `corpora/synthetic` the phone before a mark is labelled long into the
-    pause, 90 ms before a comma and 320 ms before the closing mark (medians of 300 and 150).
-    """
-    hop = round(aligner.HOP_S * aligner.SAMPLE_RATE)
-    frames = max(1, len(samples) // hop)
+    """Class of each 10 ms frame by a clip's timings: pause marks are silence, and so is the rest
+    of the clip before the first unit and after the last."""
     centre = (np.arange(frames) + 0.5) * aligner.HOP_S
-    pause = pauses(units.symbol)
-    padded = np.pad(np.where(pause, aligner.SILENCE, units.symbol), 1)
-    label = padded[np.searchsorted(bounds_s, centre, side="right")]
-    at_pause = label == aligner.SILENCE
-    edge = np.round(bounds_s[:-1][pause] / aligner.HOP_S).astype(int)
-    at_pause[np.clip([edge - 1, edge], 0, frames - 1)] = True  # marks of no length touch too
-    power = np.square(samples[: frames * hop]).reshape(frames, -1).mean(axis=1)
-    quiet = power < power.max() * 10 ** (_QUIET_DB / 10)
-    changes = np.flatnonzero(np.diff(quiet, prepend=False, append=False))
-    for start, stop in changes.reshape(-1, 2):
-        if stop - start >= _QUIET_FRAMES and at_pause[start:stop].any():
-            label[start:stop] = aligner.SILENCE
-    return label.astype(np.int32)
+    symbol = np.pad(np.where(pauses(units.symbol), aligner.SILENCE, units.symbol), 1)
+    return symbol[np.searchsorted(bounds_s, centre, side="right")].astype(np.int32)
 
 
 class _Example:
@@ -106,24 +87,20 @@ class _Example:
             units = read_units(record)
         except TextError:
             return None
+        rate = rng.uniform(*_RATE) if self._augmented else 1.0
+        if self._augmented:
+            hz = aligner.SAMPLE_RATE
+            samples = soxr.resample(samples, hz * rate, hz, quality="LQ")
+            level = np.sqrt(np.mean(np.square(samples))) * 10 ** (rng.uniform(*_NOISE_DB) / 20)
+            samples += np.float32(level) * rng.standard_normal(len(samples), np.float32)
+        mel = aligner.log_mel(samples)
         timed = "bounds_s" in record
-        bounds_s = record["bounds_s"] if timed else np.zeros(1, np.float32)
-        if self._augmented:
-            rate = rng.uniform(*_RATE)
-            samples = soxr.resample(
-                samples, aligner.SAMPLE_RATE * rate, aligner.SAMPLE_RATE, quality="LQ"
-            )
-            bounds_s = bounds_s / rate
-        heard = samples
-        if self._augmented:
-            level = np.sqrt(np.mean(np.square(samples)))
-            noise = rng.standard_normal(len(samples), np.float32)
-            heard = samples + noise * level * np.float32(10 ** (rng.uniform(*_NOISE_DB) / 20))
-        mel = aligner.log_mel(heard)
         text = aligner.lattice(units.symbol, units.word, pauses(units.symbol))
         if np.sum(~text.optional) > len(mel):
             return None
-        label = frame_labels(samples, units, bounds_s) if timed else np.zeros(len(mel), np.int32)
+        label = np.zeros(len(mel), np.int32)
+        if timed:
+            label = frame_labels(units, record["bounds_s"] / rate, len(mel))
         return {
             "mel": mel,
             "label": label,
@@ -138,7 +115,8 @@ class AlignerTask:
 
     def __init__(self, config):
         self.config = config
-        self.cfg = aligner.Config(symbols=len(SYMBOLS), **config.model)
+        model = dict(config.model) | {"dilations": tuple(config.model.dilations)}
+        self.cfg = aligner.Config(symbols=len(SYMBOLS), **model)
 
         def make(seed):
             return aligner.Aligner(self.cfg, rngs=nnx.Rngs(seed))
@@ -146,7 +124,7 @@ class AlignerTask:
         self._make = make
         self.graphdef = nnx.graphdef(nnx.eval_shape(lambda: make(0)))
         lr = optax.warmup_cosine_decay_schedule(
-            0.0, config.opt.lr, config.opt.warmup, config.train.steps, 0.02 * config.opt.lr
+            0.0, config.opt.lr, config.opt.warmup, config.steps, 0.02 * config.opt.lr
         )
         self._optimizer = optax.chain(
             optax.clip_by_global_norm(1.0), optax.adamw(lr, b2=0.98, weight_decay=0.01)
