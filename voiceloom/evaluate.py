@@ -68,6 +68,7 @@ class Clip:
         audio: the recording.
         text: what it says, or None.
         speaker: who says it.
+        accent: "us" or "gb".
         others: further recordings of the speaker, best first: the first is for cloning, the second
             for the judge.
     """
@@ -77,6 +78,7 @@ class Clip:
     audio: Path
     text: str | None
     speaker: str
+    accent: str
     others: tuple[Path, ...]
 
     @property
@@ -96,8 +98,8 @@ class Synthesizer(Protocol):
 
     voices: Sequence[str]
 
-    def voice(self, source: str | Path) -> object:
-        """Returns a voice cloned from a recording."""
+    def voice(self, source: str | Path, accent: str = "us") -> object:
+        """Returns a voice cloned from a recording, with the accent to read text in."""
 
     def say(self, text: str, voice: object, seed: int = 0) -> Waveform:
         """Returns the spoken text."""
@@ -161,6 +163,7 @@ def read_clips(corpora: Path, group: str, limit: int | None = None) -> list[Clip
                 manifest.parent / line["audio"],
                 line["text"],
                 line["speaker"],
+                line.get("accent") or "us",
                 tuple(manifest.parent / other["audio"] for other in others),
             )
         )
@@ -185,7 +188,7 @@ def speech(synth: Synthesizer) -> System:
         if clip.speaker in synth.voices:
             return synth.say(clip.text, voice=clip.speaker, seed=0)
         if clip.clone_from not in cloned:
-            cloned[clip.clone_from] = synth.voice(clip.clone_from)
+            cloned[clip.clone_from] = synth.voice(clip.clone_from, accent=clip.accent)
         return synth.say(clip.text, voice=cloned[clip.clone_from], seed=0)
 
     return say

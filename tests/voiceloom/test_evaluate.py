@@ -28,7 +28,14 @@ def corpora(tmp_path):
         lines = []
         for i, (clip, speaker, split, f0_hz, text) in enumerate(rows):
             soundfile.write(folder / f"{clip}.flac", buzz(f0_hz, 0.6 + 0.01 * i), RATE)
-            line = {"audio": f"{clip}.flac", "id": clip, "speaker": speaker, "language": "en"}
+            accent = "gb" if speaker == "bob" else "us"
+            line = {
+                "audio": f"{clip}.flac",
+                "id": clip,
+                "speaker": speaker,
+                "language": "en",
+                "accent": accent,
+            }
             lines.append(json.dumps(line | {"text": text, "split": split, "seconds": 3.2}))
         (folder / "manifest.jsonl").write_text("\n".join(lines))
 
@@ -56,9 +63,9 @@ class FakeSynth:
     def __init__(self):
         self.said, self.cloned = [], []
 
-    def voice(self, source):
+    def voice(self, source, accent="us"):
         self.cloned.append(source.stem)
-        return f"clone of {source.stem}"
+        return f"{accent} clone of {source.stem}"
 
     def say(self, text, voice, seed=0):
         self.said.append((text, voice))
@@ -120,7 +127,7 @@ def test_our_speech_uses_the_released_voice_or_clones_once(clips, panel):
     rows = evaluate.judge(clips, "voiceloom", evaluate.speech(synth), panel, {})
     assert {row.group for row in rows} == {"val", "test"}  # the crowd has no text to say
     assert synth.said[0] == ("one two three four", "ann")
-    assert synth.said[2] == ("nine ten", "clone of t1")
+    assert synth.said[2] == ("nine ten", "gb clone of t1")
     assert synth.cloned == ["t1", "t0"]  # t1 and t2 share a reference
     assert [row.heard for row in rows] == ["one"] * 5
     assert [row.errors for row in rows][:2] == [3, 4]
