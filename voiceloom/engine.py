@@ -15,7 +15,7 @@ nothing in the interface of `Stream` says so, which leaves room for many slots i
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +30,6 @@ from data.phones import Units
 from lm import LM, sample
 from lm.text import Text
 from voiceloom import loudness
-from voiceloom.voice import MAX_SPEECH_S
 from voiceloom.weights import Model, Weights
 
 MAX_FRAMES = 8
@@ -38,6 +37,9 @@ MAX_FRAMES = 8
 
 BUCKETS = (64, 192, 512)
 """Units of text in one segment: short, nearly every, and any sentence; 64 are about 4 s."""
+
+CROP_S = 4.0
+"""Longest stretch of a reference that the voice encoder hears at once: as in training."""
 
 RESERVE = 0.5
 """Part of the lead that the making of one chunk may use up."""
@@ -177,12 +179,22 @@ class Engine:
         return np.concatenate(parts)
 
     def encode_voice(self, codes: Int[np.ndarray, "T Q"]) -> Float32[np.ndarray, " Dv"]:
-        """The voice vector of an utterance, from its first MAX_SPEECH_S."""
-        longest = int(MAX_SPEECH_S / self.frame_s)
-        count = min(len(codes), longest)
-        padded = np.zeros((1, longest, codes.shape[1]), np.int32)
-        padded[0, :count] = codes[:count]
-        return np.asarray(self._encode_voice(padded, np.array([count], np.int32)))[0]
+        """The voice vector of an utterance: the mean over crops as long as those of training."""
+        longest = int(CROP_S / self.frame_s)
+        count = max(1, round(len(codes) / longest))
+        vectors = []
+        for crop in np.array_split(codes[: count * longest], count):
+            padded = np.zeros((1, longest, codes.shape[1]), np.int32)
+            padded[0, : len(crop)] = crop
+            length = np.array([len(crop)], np.int32)
+            vectors.append(np.asarray(self._encode_voice(padded, length))[0])
+        return mean_voice(vectors)
+
+
+def mean_voice(vectors: Sequence[Float32[np.ndarray, " Dv"]]) -> Float32[np.ndarray, " Dv"]:
+    """The mean of voice vectors, with a root mean square of one as each of them has."""
+    vector = np.mean(vectors, axis=0)
+    return (vector / np.sqrt(np.mean(vector**2) + 1e-12)).astype(np.float32)
 
 
 class Stream:

@@ -93,7 +93,7 @@ class Synthesizer:
 
     def __init__(self, loaded: weights.Weights):
         self.engine = engines.Engine(loaded)
-        self._voices, self._lm_hash = loaded.voices, loaded.lm_hash
+        self._voices, self._lm_hash = loaded.voices, loaded.lm.hash
         self._front_ends: dict[str, FrontEnd] = {}
         self._lock = threading.Lock()
 

@@ -47,6 +47,7 @@ class Model(NamedTuple):
     config: Any  # codec.Config or lm.Config
     graphdef: Any  # static
     params: dict  # float32
+    hash: str  # SHA-256 of the file
 
 
 class Weights(NamedTuple):
@@ -55,34 +56,31 @@ class Weights(NamedTuple):
     codec: Model
     lm: Model
     voices: dict[str, Voice]
-    lm_hash: str
 
 
 def load(folder: str | os.PathLike = DEFAULT) -> Weights:
     """The release in a folder; raises WeightsError unless all of it fits together."""
     folder = Path(folder)
-    absent = [
-        name
-        for name in ("codec.json", "codec.safetensors", "lm.json", "lm.safetensors")
-        if not (folder / name).is_file()
-    ]
-    if absent:
-        raise WeightsError(
-            f"{folder}: no {', '.join(absent)}. Trained weights come with the repository in "
-            f"voiceloom/weights; to train your own see README.md (experiments.train, twice), then "
-            "python -m voiceloom.export"
-        )
-    codec_model, codec_hash, _ = _load_model(folder, "codec", codec.Config, codec.Codec)
-    lm_model, lm_hash, about = _load_model(folder, "lm", lm.Config, lm.LM)
-    if about.get("codec_sha256") != codec_hash:
+    codec_model, (lm_model, about) = load_codec(folder), _load_lm(folder)
+    if about.get("codec_sha256") != codec_model.hash:
         raise WeightsError(
             f"{folder}: lm.safetensors was trained on the codes of another codec "
-            f"({str(about.get('codec_sha256'))[:12]}, here is {codec_hash[:12]}); take both from "
-            "one release, or tokenise with this codec and train again"
+            f"({str(about.get('codec_sha256'))[:12]}, here is {codec_model.hash[:12]}); take both "
+            "from one release, or tokenise with this codec and train again"
         )
     _check_pair(folder, codec_model.config, lm_model.config)
-    voices = _load_voices(folder, lm_hash, lm_model.config.voice_width)
-    return Weights(codec_model, lm_model, voices, lm_hash)
+    voices = _load_voices(folder, lm_model.hash, lm_model.config.voice_width)
+    return Weights(codec_model, lm_model, voices)
+
+
+def load_codec(folder: str | os.PathLike = DEFAULT) -> Model:
+    """The codec in a folder, alone; raises WeightsError."""
+    return _load_model(Path(folder), "codec", codec.Config, codec.Codec)[0]
+
+
+def load_lm(folder: str | os.PathLike = DEFAULT) -> Model:
+    """The language model in a folder, alone; raises WeightsError."""
+    return _load_lm(Path(folder))[0]
 
 
 def save_codec(folder: str | os.PathLike, cfg: codec.Config, params: dict, about: Mapping) -> str:
@@ -139,13 +137,22 @@ def _save_model(folder: Path, name: str, cfg: Any, params: dict, facts: dict) ->
     return sha256
 
 
-def _load_model(
-    folder: Path, name: str, config_type: type, module: Callable
-) -> tuple[Model, str, dict]:
-    """The model, the hash of its file, and its JSON."""
+def _load_lm(folder: Path) -> tuple[Model, dict]:
+    return _load_model(folder, "lm", lm.Config, lm.LM)
+
+
+def _load_model(folder: Path, name: str, config_type: type, module: Callable) -> tuple[Model, dict]:
+    """The model and its JSON."""
     path = folder / f"{name}.safetensors"
+    absent = [file.name for file in (path, path.with_suffix(".json")) if not file.is_file()]
+    if absent:
+        raise WeightsError(
+            f"{folder}: no {' and no '.join(absent)}. Trained weights come with the repository in "
+            "voiceloom/weights; to train your own see README.md (experiments.train), then "
+            "python -m voiceloom.export"
+        )
     try:
-        about = json.loads((folder / f"{name}.json").read_text())
+        about = json.loads(path.with_suffix(".json").read_text())
         fields = dict(about["config"])
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{folder}/{name}.json: damaged ({error}); {AGAIN}") from error
@@ -167,7 +174,7 @@ def _load_model(
             f"{folder}/{name}.json: this version's {name}.Config does not take that config "
             f"({error}); take weights and code from one release"
         ) from error
-    return Model(cfg, *_fit(path, lambda: module(cfg, rngs=nnx.Rngs(0)))), sha256, about
+    return Model(cfg, *_fit(path, lambda: module(cfg, rngs=nnx.Rngs(0))), sha256), about
 
 
 def _fit(path: Path, make: Callable) -> tuple[Any, dict]:

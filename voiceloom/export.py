@@ -1,0 +1,185 @@
+"""Release weights out of training runs.
+
+    python -m voiceloom.export codec runs/codec
+    python -m experiments.tokenise runs/records/synthetic runs/codes/synthetic
+    python -m experiments.train --config=experiments/lm_base.py --workdir=runs/lm
+    python -m voiceloom.export lm runs/lm --codes runs/codes/synthetic
+
+The order matters: the codec is rounded to bfloat16 first, and codes are made by those very weights,
+so that the language model learns what the released codec will decode. Exporting a language model
+binds it to the codec that is already in the folder, makes its named voices from the training clips,
+and writes the model card.
+"""
+
+import argparse
+import json
+import math
+import pathlib
+from collections import defaultdict
+from collections.abc import Sequence
+
+import jax
+import ml_collections
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from codec.task import CodecTask
+from data import records
+from lm.task import LMTask
+from voiceloom import weights
+from voiceloom.engine import Engine, mean_voice
+from voiceloom.voice import Voice
+
+CLIPS = 12  # per named voice, the longest ones: the mean moves little beyond that
+UNNAMED = ("mix_", "crowd_")  # speakers that are nobody in particular
+
+
+def export_codec(run: pathlib.Path, folder: pathlib.Path) -> str:
+    """Writes the codec of a run to a folder; returns its hash."""
+    task = CodecTask(_config(run))
+    step, params = load_ema(run, task)
+    return weights.save_codec(folder, task.cfg, params, {"run": run.name, "step": step})
+
+
+def export_lm(run: pathlib.Path, codes: Sequence[pathlib.Path], folder: pathlib.Path) -> str:
+    """Writes the LM of a run and its voices beside the codec in a folder; returns its hash."""
+    codec_hash = weights.load_codec(folder).hash
+    for source in codes:
+        for split, facts in records.read_meta(source)["splits"].items():
+            if facts.get("codec_hash") != codec_hash:
+                raise weights.WeightsError(
+                    f"{source}, {split}: codes of another codec than the one in {folder}; "
+                    "tokenise again with that one, or put back the codec that made the codes"
+                )
+    task = LMTask(_config(run))
+    step, params = load_ema(run, task)
+    lm_hash = weights.save_lm(folder, task.cfg, params, codec_hash, {"run": run.name, "step": step})
+    weights.save_voices(folder, [], lm_hash)
+    voices = [voice for source in codes for voice in name_voices(folder, source)]
+    weights.save_voices(folder, voices, lm_hash)
+    return lm_hash
+
+
+def name_voices(folder: pathlib.Path, codes: pathlib.Path, split: str = "train") -> list[Voice]:
+    """A voice for every named speaker of a folder of code records, the mean over its clips."""
+    loaded = weights.load(folder)
+    engine, reader = Engine(loaded), records.Reader(codes, split)
+    clips = defaultdict(list)
+    for i, line in enumerate(reader.index):
+        if not line["speaker"].startswith(UNNAMED):
+            clips[line["speaker"]].append((-line["seconds"], i))
+    voices = []
+    for speaker, found in sorted(clips.items()):
+        chosen = [reader[i] for _, i in sorted(found)[:CLIPS]]
+        vector = mean_voice([engine.encode_voice(record["codes"]) for record in chosen])
+        accent = chosen[0].get("accent") or chosen[0]["language"]
+        voices.append(Voice(speaker, vector, _ACCENTS.get(accent, accent), loaded.lm.hash))
+    return voices
+
+
+def load_ema(run: pathlib.Path, task: CodecTask | LMTask) -> tuple[int, dict]:
+    """Step and averaged parameters of a run's newest checkpoint."""
+    abstract = jax.eval_shape(task.init, jax.random.key(0))
+    with ocp.training.Checkpointer((run / "checkpoints").absolute()) as checkpointer:
+        latest = checkpointer.latest
+        if latest is None:
+            raise weights.WeightsError(
+                f"{run}: no checkpoint; train it first (python -m experiments.train)"
+            )
+        state = checkpointer.load_checkpointables(latest, {"state": abstract})["state"]
+    return int(state.step), state.ema
+
+
+def write_card(folder: pathlib.Path, figures: str = "") -> None:
+    """Writes the model card of a release, with a Markdown table of `figures` if there is one."""
+    loaded = weights.load(folder)
+    facts = {}
+    for name in ("codec", "lm"):
+        about = json.loads((folder / f"{name}.json").read_text())["about"]
+        shapes = [leaf.shape for leaf in jax.tree.leaves(getattr(loaded, name).params)]
+        size = (folder / f"{name}.safetensors").stat().st_size
+        facts[name] = (
+            f"{sum(map(math.prod, shapes)) / 1e6:.1f} M parameters, {size / 1e6:.1f} MB, "
+            + ", ".join(f"{key} {value}" for key, value in about.items())
+        )
+    rate = loaded.lm.config.frame_rate
+    tokens = rate * loaded.lm.config.books
+    bits = tokens * np.log2(loaded.lm.config.entries)
+    (folder / "README.md").write_text(
+        _CARD.format(
+            codec=facts["codec"],
+            lm=facts["lm"],
+            rate=f"{rate:g}",
+            books=loaded.lm.config.books,
+            tokens=f"{tokens:g}",
+            bits=f"{bits / 1000:.2f}",
+            voices=", ".join(loaded.voices) or "none",
+            figures=figures.strip() or "See the table in the repository's README.md.",
+        )
+    )
+
+
+def _config(run: pathlib.Path) -> ml_collections.ConfigDict:
+    path = run / "config.json"
+    if not path.is_file():
+        raise weights.WeightsError(f"{run}: no config.json; is it the workdir of a training run?")
+    return ml_collections.ConfigDict(json.loads(path.read_text()))
+
+
+_ACCENTS = {"en": "us", "fr": "fr-fr"}
+
+_CARD = """# Voiceloom weights
+
+A codec and a token language model that belong together (`lm.json` holds the codec's SHA-256).
+
+- `codec.safetensors`: {codec}.
+- `lm.safetensors`: {lm}.
+- `voices.safetensors`: {voices}.
+
+The codec writes {rate} frames a second at 24 kHz; the language model writes {books} codes a frame,
+{tokens} tokens or {bits} kbit a second. bfloat16 on disk, float32 in use.
+
+## Data and licences
+
+- Synthetic English in 143 voices, made with Kokoro-82M (Apache-2.0) from LJSpeech's transcripts
+  (public domain) and our own sentences.
+- Asterisk's core prompts, English, Spanish, French (CC-BY-SA 3.0), Italian and Russian (CC-BY 3.0).
+  Weights trained on them carry these attributions: Allison Smith, June Wallack, Carlo.
+- dataset-voice-kerstin, German (CC0). Picovoice's speech-to-intent benchmark (Apache-2.0).
+
+The weights are Apache-2.0, with the attributions above.
+
+## Use and limits
+
+English, read aloud. A cloned voice is the sound of a person: clone nobody without their consent,
+and say that speech is synthetic where a listener could be misled. There is no watermark.
+
+## Figures
+
+{figures}
+"""
+
+
+def main() -> None:
+    """Exports what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("codec", "lm", "card"))
+    parser.add_argument("run", type=pathlib.Path, nargs="?", help="workdir of the training run")
+    parser.add_argument(
+        "--codes", type=pathlib.Path, nargs="*", default=[], help="code records to name voices from"
+    )
+    parser.add_argument("--figures", type=pathlib.Path, help="Markdown table for the model card")
+    parser.add_argument("--out", type=pathlib.Path, default=weights.DEFAULT)
+    args = parser.parse_args()
+    if args.what != "card" and args.run is None:
+        parser.error(f"{args.what} needs the workdir of its training run")
+    if args.what == "codec":
+        print(f"codec {export_codec(args.run, args.out)[:12]} in {args.out}")
+    if args.what == "lm":
+        print(f"LM {export_lm(args.run, args.codes, args.out)[:12]} in {args.out}")
+    if args.what != "codec":
+        write_card(args.out, args.figures.read_text() if args.figures else "")
+
+
+if __name__ == "__main__":
+    main()
