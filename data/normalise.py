@@ -21,6 +21,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int32
 
+_LONG_WORD = re.compile(r"\S{36}(?=\S)")
+"""Longer words are cut: espeak overruns its buffer of 160 bytes and takes the process with it."""
+
 MAX_CHARACTERS = 100_000
 """The longest text that is read in one go: about 17,000 words, or two hours of speech."""
 
@@ -63,6 +66,7 @@ def normalise(text: str, accent: str = "us") -> Normalised:
             draft.sub(pattern, lambda match, speak=speak: speak(match, accent == "gb"))
     for pattern, new in _TIDY:
         draft.sub(pattern, lambda _, new=new: new)
+    draft.sub(_LONG_WORD, lambda match: match[0] + " ")
     spans = np.stack([draft.start, draft.stop], axis=1) if draft.text else np.zeros((0, 2))
     return Normalised(draft.text, spans.astype(np.int32))
 

@@ -26,6 +26,7 @@ from data.phones import PUNCTUATION, SYMBOL_IDS, Units, boundary_class, split_ph
 
 __all__ = ["MAX_CHARACTERS", "FrontEnd", "TextError"]
 
+_LOCK = threading.Lock()
 _VOICES = {"us": "en-us", "gb": "en-gb"}
 
 _FOLD_COMMON = (
@@ -52,8 +53,8 @@ _PAUSE = re.compile(r"\s*(?:[;!?]|[:,](?!\d)|\.(?!\w))[\s;:,.!?]*")
 """Where a clause ends. `F.A.Q` and, in other languages, `3.14` and `1,5` are one word."""
 
 _SWITCH = re.compile(r"\(\^?[a-z^-]+\)")  # espeak says (en) where it changes the language
-_CLAUSE_WORDS = 40
-"""Longer clauses are cut here: alignment is quadratic, and the corpus' longest has 27 words."""
+_CLAUSE_WORDS, _CLAUSE_CHARACTERS = 40, 300
+"""Longer clauses are cut: alignment is quadratic, and the corpus' longest clause has 27 words."""
 
 
 class _Clause(NamedTuple):
@@ -152,9 +153,6 @@ class FrontEnd:
         return _Clause(phones, _align(phones, alone))
 
 
-_LOCK = threading.RLock()
-
-
 @functools.cache
 def _espeak(voice: str) -> EspeakWrapper:
     """An espeak of its own for a voice; the library keeps the voice in a global."""
@@ -176,9 +174,14 @@ def _split(text: str) -> list[tuple[int, int, bool]]:
     parts, last = [], 0
     for pause in [*_PAUSE.finditer(text), None]:
         stop = pause.start() if pause else len(text)
-        places = [m.span() for m in re.finditer(r"\S+", text[last:stop])]
-        for i in range(0, len(places), _CLAUSE_WORDS):
-            piece = places[i : i + _CLAUSE_WORDS]
+        piece: list[tuple[int, int]] = []
+        for match in re.finditer(r"\S+", text[last:stop]):
+            long = piece and match.end() - piece[0][0] > _CLAUSE_CHARACTERS
+            if long or len(piece) == _CLAUSE_WORDS:
+                parts.append((last + piece[0][0], last + piece[-1][1], False))
+                piece = []
+            piece.append(match.span())
+        if piece:
             parts.append((last + piece[0][0], last + piece[-1][1], False))
         if pause:
             parts.append((stop, pause.end(), True))
