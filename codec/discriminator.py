@@ -17,10 +17,6 @@ from jaxtyping import Array, Float
 
 from codec.spectrum import frames, hann
 
-SIZES = (336, 600, 1080, 1800)
-BANDS = 4
-WIDTH = 96
-
 
 class Judgement(typing.NamedTuple):
     """What one band of one window size says."""
@@ -29,23 +25,25 @@ class Judgement(typing.NamedTuple):
     features: list[Float[Array, "B T C"]]
 
 
-def compressed_spectrum(x: Float[Array, "B S"], size: int) -> list[Float[Array, "B T N"]]:
+def compressed_spectrum(
+    x: Float[Array, "B S"], size: int, bands: int
+) -> list[Float[Array, "B T N"]]:
     """Per band, real and imaginary parts of the STFT with magnitudes to the power 0.3."""
     spectrum = jnp.fft.rfft(frames(x, size, size // 4) * hann(size))[..., : size // 2]
     power = jnp.square(spectrum.real) + jnp.square(spectrum.imag) + 1e-4
     gain = jnp.exp(-0.35 * jnp.log(power))
-    real = jnp.split(spectrum.real * gain, BANDS, axis=-1)
-    imaginary = jnp.split(spectrum.imag * gain, BANDS, axis=-1)
+    real = jnp.split(spectrum.real * gain, bands, axis=-1)
+    imaginary = jnp.split(spectrum.imag * gain, bands, axis=-1)
     return [jnp.concatenate(pair, axis=-1) for pair in zip(real, imaginary, strict=True)]
 
 
 class BandDiscriminator(nnx.Module):
     """One band of one window size: its spectrum over time -> a score per frame."""
 
-    def __init__(self, size: int, *, rngs: nnx.Rngs):
-        self.enter = nnx.Linear(size // BANDS, WIDTH, rngs=rngs)  # size / 2 bins, two parts
-        self.layers = nnx.List([nnx.Linear(3 * WIDTH, WIDTH, rngs=rngs) for _ in range(3)])
-        self.leave = nnx.Linear(WIDTH, 1, rngs=rngs)
+    def __init__(self, numbers: int, width: int, *, rngs: nnx.Rngs):
+        self.enter = nnx.Linear(numbers, width, rngs=rngs)
+        self.layers = nnx.List([nnx.Linear(3 * width, width, rngs=rngs) for _ in range(3)])
+        self.leave = nnx.Linear(width, 1, rngs=rngs)
 
     def __call__(self, spectrum: Float[Array, "B T N"]) -> Judgement:
         """Score and hidden layers."""
@@ -58,14 +56,25 @@ class BandDiscriminator(nnx.Module):
 
 
 class Discriminator(nnx.Module):
-    """One small discriminator per window size and band."""
+    """One small discriminator per window size and band.
 
-    def __init__(self, *, rngs: nnx.Rngs):
+    Args:
+        sizes: Windows in samples, multiples of 4 * bands.
+        bands: Equal parts that each spectrum is split into.
+        width: Of the hidden layers.
+    """
+
+    def __init__(self, sizes: tuple[int, ...], bands: int, width: int, *, rngs: nnx.Rngs):
+        self.sizes, self.bands = tuple(sizes), bands
         self.parts = nnx.List(
-            [BandDiscriminator(size, rngs=rngs) for size in SIZES for _ in range(BANDS)]
+            [
+                BandDiscriminator(size // bands, width, rngs=rngs)  # size / 2 bins, two parts
+                for size in sizes
+                for _ in range(bands)
+            ]
         )
 
     def __call__(self, x: Float[Array, "B S"]) -> list[Judgement]:
         """All judgements of audio `x`."""
-        bands = [band for size in SIZES for band in compressed_spectrum(x, size)]
+        bands = [b for size in self.sizes for b in compressed_spectrum(x, size, self.bands)]
         return [part(band) for part, band in zip(self.parts, bands, strict=True)]

@@ -51,7 +51,7 @@ class CodecTask:
         self.sample_rate = self.cfg.sample_rate
         self.graph = nnx.graphdef(nnx.eval_shape(lambda: self._make(jax.random.key(0))))
         self.critic_graph = nnx.graphdef(
-            nnx.eval_shape(lambda: Discriminator(rngs=nnx.Rngs(jax.random.key(0))))
+            nnx.eval_shape(lambda: self._make_critic(jax.random.key(0)))
         )
         opt = config.optimizer
         # Warm-up, plateau, decay over the last quarter: a run can be prolonged from its plateau.
@@ -77,12 +77,15 @@ class CodecTask:
     def _make(self, key) -> Codec:
         return Codec(self.cfg, rngs=nnx.Rngs(key))
 
+    def _make_critic(self, key) -> Discriminator:
+        return Discriminator(**self.config.critic, rngs=nnx.Rngs(key))
+
     def init(self, key) -> TrainState:
         """A fresh state from one key."""
         model_key, critic_key, key = jax.random.split(key, 3)
         pure = lambda module: nnx.to_pure_dict(nnx.state(module, nnx.Param))  # noqa: E731
         params = pure(self._make(model_key))
-        critic = pure(Discriminator(rngs=nnx.Rngs(critic_key)))
+        critic = pure(self._make_critic(critic_key))
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,

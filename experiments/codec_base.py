@@ -17,6 +17,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.adversarial_from = 3_000
     config.ema_decay = 0.999
     config.seed = 0
+    # Windows without a common hop, with small primes for the FFT (see codec/discriminator.py).
+    config.critic = dict(sizes=(336, 600, 1080, 1800), bands=4, width=96)
     config.weights = dict(mel=15.0, quantization=1.0, matching=2.0, adversarial=1.0)
     config.optimizer = dict(learning_rate=1e-3, warmup=300, final=0.05, weight_decay=0.01, clip=5.0)
     config.data = dict(
@@ -41,6 +43,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
             frame_blocks=1,
             expansion=2,
         )
+        config.critic = dict(sizes=(336, 600), bands=1, width=16)
         config.steps, config.adversarial_from, config.optimizer.warmup = 12, 6, 2
         config.data.batch, config.data.seconds = 2, 0.64
         config.every = dict(log=2, checkpoint=4, evaluate=6)

@@ -1,0 +1,47 @@
+# Everything lives in .venv of this checkout; the targets set it up as far as they need it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint evaluate judges corpora notebooks clean
+
+demo: $(VENV)/.base
+	$(BIN)/python -m voiceloom.demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+judges: $(VENV)/.evaluate
+	$(BIN)/python -m experiments.get_judges
+
+evaluate: judges
+	$(BIN)/python -m voiceloom.evaluate --out experiments/results/speech
+
+# Records of the four corpora beside this checkout (../shared/corpora), for training.
+corpora: $(VENV)/.base
+	for name in synthetic human/asterisk human/kerstin human/crowd; do \
+	  $(BIN)/python -m data.prepare ../shared/corpora/$$name --format manifest \
+	    --out runs/records/$$(basename $$name) || exit 1; done
+
+notebooks: $(VENV)/.dev
+	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
+
+clean:
+	rm -rf $(VENV) demo.wav demo.png
+
+$(VENV)/.base: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev,evaluate]'
+	touch $@
+
+$(VENV)/.evaluate: $(VENV)/.base
+	$(BIN)/pip install -q -c constraints.txt -e '.[evaluate]'
+	touch $@

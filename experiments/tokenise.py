@@ -1,0 +1,80 @@
+"""Records with samples in, code records out, by a frozen codec.
+
+    python -m experiments.tokenise runs/records/synthetic runs/codes/synthetic
+
+Labels and text go along unchanged; samples become `codes` uint16 [T, Q]. The hash of the codec's
+weights goes with every folder, because codes mean nothing to another codec. The arithmetic is
+float32 on the released bfloat16 weights: the very ones that will decode the language model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+
+import jax
+import numpy as np
+import tqdm
+from flax import nnx
+
+from data import pipeline, records
+from voiceloom import weights
+
+# Clips are padded to a multiple of this, so that few lengths are compiled.
+BLOCK_S = 2.56
+
+
+def encoder(codec_folder: pathlib.Path):
+    """A function from samples float32 [S] to codes uint16 [T, Q], its config and its hash."""
+    loaded = weights.load_codec(codec_folder)
+    cfg = loaded.config
+
+    @jax.jit
+    def encode(params, samples):
+        return nnx.merge(loaded.graphdef, params).encode(samples)[0]
+
+    block = round(BLOCK_S * cfg.frame_rate) * cfg.frame_samples
+
+    def run(samples: np.ndarray) -> np.ndarray:
+        # The decoder lags by delay_samples: one more frame lets the last sound out.
+        frames = -(-(len(samples) + cfg.delay_samples) // cfg.frame_samples)
+        padded = np.zeros((1, -(-frames * cfg.frame_samples // block) * block), np.float32)
+        padded[0, : len(samples)] = samples
+        return np.asarray(encode(loaded.params, padded))[0, :frames].astype(np.uint16)
+
+    return run, cfg, loaded.hash
+
+
+def tokenise(source: pathlib.Path, out: pathlib.Path, codec_folder: pathlib.Path):
+    """Writes every split of `source` to `out` as code records; splits that are there are kept."""
+    encode, cfg, codec_hash = encoder(codec_folder)
+    for split in records.read_meta(source)["splits"]:
+        if split in records.read_meta(out)["splits"]:
+            continue
+        with records.Writer(out, split) as writer:
+            writer.facts = {"frame_rate": cfg.frame_rate, "codec_hash": codec_hash}
+            for record in tqdm.tqdm(pipeline.clips(source, split), split, unit="clip"):
+                samples = record.pop("samples")
+                writer.write(
+                    record
+                    | dict(codes=encode(samples), frame_rate=cfg.frame_rate, codec_hash=codec_hash)
+                )
+
+
+def main():
+    """Tokenises what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=pathlib.Path, help="folder of records with samples")
+    parser.add_argument("out", type=pathlib.Path, help="folder of code records to write")
+    parser.add_argument(
+        "--codec",
+        type=pathlib.Path,
+        default=pathlib.Path("voiceloom/weights"),
+        help="folder with codec.safetensors and codec.json",
+    )
+    args = parser.parse_args()
+    tokenise(args.source, args.out, args.codec)
+
+
+if __name__ == "__main__":
+    main()
