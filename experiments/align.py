@@ -31,13 +31,13 @@ from tqdm import tqdm
 from data.phones import SYMBOLS
 from data.records import Reader, Record, Writer, read_meta, to_float
 from data.text import TextError
-from experiments.checkpoint import load_ema
 from experiments.train import make_task
 from lm import aligner
 from lm.aligner_task import pauses, read_units
+from voiceloom.export import load_ema
 
 WEIGHTS = Path(__file__).parents[1] / "voiceloom" / "weights" / "aligner.safetensors"
-MIN_SCORE = -2.5
+MIN_SCORE = -3.2
 _BUCKET = 256  # frames: clips are padded to a multiple, so that few shapes are compiled
 
 
@@ -154,7 +154,8 @@ def align_split(
         elif writer:
             writer.write(aligned)
     if writer:
-        writer.close(aligned_from=str(reader.folder), dropped=len(dropped))
+        writer.facts = {"aligned_from": str(reader.folder), "dropped": len(dropped)}
+        writer.close()
         with open(Path(out) / "report.jsonl", "a") as file:
             file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in dropped)
     return _table(reader, len(numbers), scores, np.concatenate(errors or [[]]) * 1e3, len(dropped))

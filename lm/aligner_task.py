@@ -65,7 +65,7 @@ _front_end = cache(FrontEnd)
 
 
 def frame_labels(
-    units: Units, bounds_s: Float[np.ndarray, " U+1"], frames: int
+    units: Units, bounds_s: Float[np.ndarray, " bounds"], frames: int
 ) -> Int32[np.ndarray, " T"]:
     """Class of each 10 ms frame by a clip's timings: pause marks are silence, and so is the rest
     of the clip before the first unit and after the last."""
