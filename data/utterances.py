@@ -48,8 +48,8 @@ class Row(NamedTuple):
     voice_length: np.ndarray  # int [], frames of it
 
 
-def onsets(bounds_s: Float[np.ndarray, " U+1"], frame_rate: float, frames: int) -> np.ndarray:
-    """The frame of every onset [U + 1], inside the clip and never decreasing."""
+def onsets(bounds_s: Float[np.ndarray, " N"], frame_rate: float, frames: int) -> np.ndarray:
+    """The frame of every onset [N], inside the clip and never decreasing."""
     # Bounds are float32: without the epsilon an onset on a frame's edge may fall before it.
     onset = np.floor(np.asarray(bounds_s, np.float64) * frame_rate + 1e-4).astype(np.int64)
     return np.maximum.accumulate(np.clip(onset, 0, frames - 1))

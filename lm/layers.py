@@ -56,13 +56,24 @@ class Mlp(nnx.Module):
         return self.down(jax.nn.silu(gate) * value)
 
 
-def rotate(x: Float[Array, "B T H Dh"], pos: Int[Array, "B T"]) -> Float[Array, "B T H Dh"]:
-    """`x` turned by its position (RoPE, base 10,000)."""
-    half = x.shape[-1] // 2
+class Turn(NamedTuple):
+    """Sines and cosines of the angles by which RoPE turns queries and keys at given positions."""
+
+    sin: Float[Array, "#B T 1 Dh/2"]
+    cos: Float[Array, "#B T 1 Dh/2"]
+
+
+def turn(pos: Int[Array, "#B T"], head_width: int) -> Turn:
+    """The turn at every position, base 10,000; computed once for all layers."""
+    half = head_width // 2
     angle = pos[:, :, None, None] * 10_000.0 ** -(jnp.arange(half) / half)
-    sin, cos = jnp.sin(angle), jnp.cos(angle)
-    a, b = x[..., :half], x[..., half:]
-    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+    return Turn(jnp.sin(angle), jnp.cos(angle))
+
+
+def rotate(x: Float[Array, "B T H Dh"], by: Turn) -> Float[Array, "B T H Dh"]:
+    """`x` turned by its position."""
+    a, b = jnp.split(x, 2, axis=-1)
+    return jnp.concatenate([a * by.cos - b * by.sin, b * by.cos + a * by.sin], axis=-1)
 
 
 class Ring(NamedTuple):
@@ -80,29 +91,29 @@ class Attention(nnx.Module):
         self.qkv = Dense(width, 3 * width, rngs=rngs)
         self.out = Dense(width, width, rngs=rngs, scale=scale)
 
-    def project(self, x: Float[Array, "B T D"], pos: Int[Array, "B T"]) -> tuple[Array, ...]:
+    def project(self, x: Float[Array, "B T D"], by: Turn) -> tuple[Array, ...]:
         """Queries, keys (both turned to their positions) and values, each [B, T, H, Dh]."""
         q, k, v = jnp.split(self.qkv(x), 3, axis=-1)
         q, k, v = (a.reshape(*a.shape[:2], self.heads, -1) for a in (q, k, v))
-        return rotate(normalise(q), pos), rotate(normalise(k), pos), v
+        return rotate(normalise(q), by), rotate(normalise(k), by), v
 
     def __call__(
-        self, x: Float[Array, "B T D"], pos: Int[Array, "B T"], mask: Bool[Array, "#B T T"]
+        self, x: Float[Array, "B T D"], by: Turn, mask: Bool[Array, "#B T T"]
     ) -> tuple[Float[Array, "B T D"], Array, Array]:
         """Attends within `x` where `mask` [query, key] allows it; also returns keys and values."""
-        q, k, v = self.project(x, pos)
+        q, k, v = self.project(x, by)
         scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) * q.shape[-1] ** -0.5
         weights = jax.nn.softmax(jnp.where(mask[:, None], scores, NEVER), axis=-1)
         y = jnp.einsum("bhqk,bkhd->bqhd", weights, v)
         return self.out(y.reshape(x.shape)), k, v
 
     def step(
-        self, x: Float[Array, "B T D"], pos: Int[Array, " B"], ring: Ring
+        self, x: Float[Array, "B T D"], by: Turn, pos: Int[Array, " B"], ring: Ring
     ) -> tuple[Float[Array, "B T D"], Ring]:
         """Attends within the last M frames, of which those before `x` are in the ring."""
         count, slots = x.shape[1], ring.keys.shape[1]
         at = pos[:, None] + jnp.arange(count)  # [B, T] positions of x
-        q, k, v = self.project(x, at)
+        q, k, v = self.project(x, by)
         # The newest position before `pos` that lies in each slot; negative: nothing yet.
         held = (pos[:, None] - 1) - (pos[:, None] - 1 - jnp.arange(slots)) % slots  # [B, M]
         past = (held[:, None] >= 0) & (at[..., None] - held[:, None] < slots)  # [B, T, M]
@@ -118,10 +129,10 @@ class Attention(nnx.Module):
         return self.out(y.reshape(x.shape)), write(ring, k, v, pos)
 
     def grow(
-        self, x: Float[Array, "B 1 D"], pos: Int[Array, "B 1"], past: Ring | None
+        self, x: Float[Array, "B 1 D"], by: Turn, past: Ring | None
     ) -> tuple[Float[Array, "B 1 D"], Ring]:
         """Attends to itself and everything in `past`, which grows by one place."""
-        q, k, v = self.project(x, pos)
+        q, k, v = self.project(x, by)
         if past is not None:
             k, v = jnp.concatenate([past.keys, k], 1), jnp.concatenate([past.values, v], 1)
         scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) * q.shape[-1] ** -0.5
@@ -155,21 +166,21 @@ class Block(nnx.Module):
         self.norm_mlp = Norm(width, rngs=rngs)
         self.mlp = Mlp(width, hidden, rngs=rngs, scale=scale)
 
-    def __call__(self, x: Array, pos: Array, mask: Array) -> tuple[Array, Array, Array]:
+    def __call__(self, x: Array, by: Turn, mask: Array) -> tuple[Array, Array, Array]:
         """Whole form: [B, T, D] under `mask`; also returns the keys and values."""
-        y, k, v = self.attention(self.norm_attention(x), pos, mask)
+        y, k, v = self.attention(self.norm_attention(x), by, mask)
         x = x + y
         return x + self.mlp(self.norm_mlp(x)), k, v
 
-    def step(self, x: Array, pos: Array, ring: Ring) -> tuple[Array, Ring]:
+    def step(self, x: Array, by: Turn, pos: Array, ring: Ring) -> tuple[Array, Ring]:
         """Stepped form: [B, T, D] after what is in the ring."""
-        y, ring = self.attention.step(self.norm_attention(x), pos, ring)
+        y, ring = self.attention.step(self.norm_attention(x), by, pos, ring)
         x = x + y
         return x + self.mlp(self.norm_mlp(x)), ring
 
-    def grow(self, x: Array, pos: Array, past: Ring | None) -> tuple[Array, Ring]:
+    def grow(self, x: Array, by: Turn, past: Ring | None) -> tuple[Array, Ring]:
         """One more place [B, 1, D] after all of `past`."""
-        y, past = self.attention.grow(self.norm_attention(x), pos, past)
+        y, past = self.attention.grow(self.norm_attention(x), by, past)
         x = x + y
         return x + self.mlp(self.norm_mlp(x)), past
 
@@ -204,16 +215,17 @@ class Backbone(nnx.Module):
     ) -> tuple[Float[Array, "B T D"], BackboneState]:
         """What the last `window` frames say, frame by frame; `state=None` starts a sequence."""
         batch, count = x.shape[:2]
-        rings = []
+        head_width, rings = self.width // self.heads, []
         if state is None:
             state = self.init_state(batch)
-            pos = jnp.broadcast_to(jnp.arange(count), (batch, count))
+            by = turn(jnp.arange(count)[None], head_width)
             for block, ring in zip(self.blocks, state.rings, strict=True):
-                x, k, v = block(x, pos, window(count, self.window)[None])
+                x, k, v = block(x, by, window(count, self.window)[None])
                 rings.append(write(ring, k, v, state.pos))
         else:
+            by = turn(state.pos[:, None] + jnp.arange(count), head_width)
             for block, ring in zip(self.blocks, state.rings, strict=True):
-                x, ring = block.step(x, state.pos, ring)
+                x, ring = block.step(x, by, state.pos, ring)
                 rings.append(ring)
         return self.norm(x), BackboneState(tuple(rings), state.pos + count)
 

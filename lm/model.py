@@ -28,6 +28,8 @@ from lm.layers import (
     lookup,
     normalise,
     pick,
+    turn,
+    window,
 )
 from lm.text import Text, TextEncoder
 
@@ -101,6 +103,7 @@ class Depth(nnx.Module):
 
     def __init__(self, cfg: Config, *, rngs: nnx.Rngs):
         width, self.steps = cfg.depth_width, cfg.books - 1
+        self.head_width = width // cfg.depth_heads
         self.frame = Dense(cfg.width, width, rngs=rngs)
         self.code = Dense(cfg.code_width, width, rngs=rngs)
         self.place = table(self.steps, width, rngs=rngs)
@@ -118,10 +121,9 @@ class Depth(nnx.Module):
         """Teacher-forced logits of books 2..q+1 from the embeddings of books 1..q."""
         count = codes.shape[1]
         x = self.frame(hidden)[:, None] + self.code(codes) + self.place[...][:count]
-        pos = jnp.broadcast_to(jnp.arange(count), x.shape[:2])
-        mask = jnp.tril(jnp.ones((1, count, count), bool))
+        by, mask = turn(jnp.arange(count)[None], self.head_width), window(count, count)[None]
         for block in self.blocks:
-            x, _, _ = block(x, pos, mask)
+            x, _, _ = block(x, by, mask)
         return jnp.einsum("nqd,qdk->nqk", self.norm(x), self.heads[...][:count])
 
     def grow(
@@ -130,10 +132,10 @@ class Depth(nnx.Module):
         """Logits of the next book, given the embedding of the last one; starts at `past=None`."""
         place = 0 if past is None else past[0].keys.shape[1]
         x = self.frame(hidden) + self.code(code) + self.place[...][place]
-        x, pos = x[:, None], jnp.full((x.shape[0], 1), place)
+        x, by = x[:, None], turn(jnp.full((1, 1), place), self.head_width)
         grown = []
         for i, block in enumerate(self.blocks):
-            x, ring = block.grow(x, pos, None if past is None else past[i])
+            x, ring = block.grow(x, by, None if past is None else past[i])
             grown.append(ring)
         return self.norm(x[:, 0]) @ self.heads[...][place], grown
 
@@ -195,8 +197,8 @@ class LM(nnx.Module):
         x = x + lookup(self.dwell[...], jnp.minimum(dwell, self.cfg.dwell_buckets - 1))
         return self.backbone(x, state)
 
-    def advance_logits(self, frames: Float[Array, "B T D"]) -> Float[Array, "B T A+1"]:
-        """Logits of how many units each frame passes."""
+    def advance_logits(self, frames: Float[Array, "B T D"]) -> Float[Array, "B T N"]:
+        """Logits of how many units each frame passes: N = A + 1."""
         return self.advance(frames)
 
     def first_hidden(

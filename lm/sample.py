@@ -129,8 +129,8 @@ def draw(
 
 
 def draw_advance(
-    logits: Float[Array, "B A+1"],
-    noise: Float[Array, "B A+1"],
+    logits: Float[Array, "B N"],
+    noise: Float[Array, "B N"],
     text: Text,
     sampling: Sampling,
     state: SamplerState,

@@ -18,7 +18,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from lm.config import Config
-from lm.layers import Block, Dense, Norm, lookup
+from lm.layers import Block, Dense, Norm, lookup, turn
 
 AHEAD = 3  # units after the pointer the backbone hears raw: as many as one frame can pass
 DISTANCES = 8  # buckets of a distance in units: none, 1, 2-3, 4-7, ... 64 and more
@@ -165,10 +165,10 @@ class TextEncoder(nnx.Module):
         known = units.valid[:, None] & (units.word[:, None] <= horizon[:, :, None])
         causal = (lag >= 0) & (lag < cfg.text_window)
         ahead = (lag < 0) & (-lag <= cfg.text_window) & known
-        pos = jnp.broadcast_to(jnp.arange(count), units.symbol.shape)
+        by = turn(jnp.arange(count)[None], cfg.width // cfg.heads)
         x = raw
         for i, block in enumerate(self.blocks):
-            x, _, _ = block(x, pos, causal | ahead if i == 0 else causal[None])
+            x, _, _ = block(x, by, causal | ahead if i == 0 else causal[None])
             x = x + sum(features) if i == 0 else x
         x = self.norm(x)
 

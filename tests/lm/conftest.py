@@ -1,6 +1,7 @@
 """A tiny LM, and made speech whose codes are a function of what is said."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -65,9 +66,18 @@ def graph(cfg):
 
 @pytest.fixture(scope="session")
 def params(cfg):
-    """Random parameters, larger than at initialisation, so that nothing is drowned out."""
-    params = jax.jit(lambda key: init_params(cfg, key))(jax.random.key(0))
-    return jax.tree.map(lambda p: 1.5 * p if p.ndim >= 2 else p, params)
+    """Random parameters, gains too, and none so small that it is drowned out; by numpy, since
+    compiling the initialisation takes seconds."""
+    rng = np.random.default_rng(0)
+
+    def fill(path, leaf):
+        if leaf.ndim == 1:
+            return jnp.asarray(1 + 0.2 * rng.normal(size=leaf.shape), jnp.float32)
+        scale = 1.5 * leaf.shape[-2] ** -0.5 if path[-1].key in ("w", "heads") else 0.7
+        return jnp.asarray(scale * rng.normal(size=leaf.shape), jnp.float32)
+
+    shapes = jax.eval_shape(lambda: init_params(cfg, jax.random.key(0)))
+    return jax.tree_util.tree_map_with_path(fill, shapes)
 
 
 @pytest.fixture(scope="session")

@@ -136,7 +136,7 @@ def test_text_may_lose_what_was_spoken_long_ago(cfg, params, encode):
 def test_depth_transformer_grows_as_it_is_trained(cfg, params, merge):
     rng = np.random.default_rng(2)
     hidden = jnp.asarray(rng.normal(size=(5, cfg.width)), jnp.float32)
-    codes = rng.integers(0, cfg.entries, (5, cfg.books))
+    codes = jnp.asarray(rng.integers(0, cfg.entries, (5, cfg.books)))
 
     @jax.jit
     def both(params):
@@ -173,11 +173,11 @@ def test_stepped_logits_are_those_of_the_whole_form(cfg, params, merge, units):
     """Teacher-forced through a poisoned ring cache, against the uncached form; over one window."""
     rng = np.random.default_rng(4)
     count = cfg.window + 12
-    codes = rng.integers(0, cfg.entries, (2, count, cfg.books))
+    codes = jnp.asarray(rng.integers(0, cfg.entries, (2, count, cfg.books)))
     advance = np.zeros((2, count), np.int32)
     advance[0, rng.choice(count, 15, replace=False)] = 1
     advance[1, rng.choice(count, 6, replace=False)] = 3
-    previous = np.pad(codes[:, :-1], ((0, 0), (1, 0), (0, 0)), constant_values=-1)
+    previous = jnp.pad(codes[:, :-1], ((0, 0), (1, 0), (0, 0)), constant_values=-1)
     pointer, dwell = walk(jnp.asarray(advance))
 
     def heads(model, frames, text, pointer, advance):
@@ -187,8 +187,8 @@ def test_stepped_logits_are_those_of_the_whole_form(cfg, params, merge, units):
     @jax.jit
     def run(params):
         model = merge(params)
-        text = model.encode_text(*units, np.full(2, 18), np.full(2, 1))
-        voice = model.encode_voice(codes[:, :20], np.array([20, 0]))
+        text = model.encode_text(*map(jnp.asarray, units), jnp.full(2, 18), jnp.full(2, 1))
+        voice = model.encode_voice(codes[:, :20], jnp.array([20, 0]))
         whole, _ = model.listen(previous, pointer, dwell, text, voice)
 
         def body(state, x):

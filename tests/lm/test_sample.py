@@ -1,0 +1,235 @@
+"""Sampling: a stream's codes depend on the stream alone, and speech ends by structure."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lm import sample
+from lm.model import walk
+from tests.contract import poison, spec
+
+STREAMS, FRAMES = 4, 48
+
+
+@pytest.fixture(scope="module")
+def units():
+    """Four texts of 5 to 14 units."""
+    rng = np.random.default_rng(0)
+    symbol = rng.integers(9, 60, (STREAMS, 14)).astype(np.int32)
+    word = np.arange(14)[None].repeat(STREAMS, 0) // 3
+    return symbol, rng.integers(0, 3, symbol.shape), word, np.array([14, 9, 5, 11])
+
+
+@pytest.fixture(scope="module")
+def encode(params, merge):
+    """Units, look-ahead and completeness to an encoded text; one executable."""
+    run = jax.jit(lambda p, *a: sample.encode_text(merge(p), *a[:-1], complete=a[-1]))
+    return lambda *units, lookahead=1, complete=True: run(
+        params, *units, np.full(STREAMS, lookahead), np.full(STREAMS, complete)
+    )
+
+
+@pytest.fixture(scope="module")
+def text(encode, units):
+    return encode(*units)
+
+
+@pytest.fixture(scope="module")
+def voice(cfg):
+    return jax.random.normal(jax.random.key(5), (STREAMS, cfg.voice_width))
+
+
+@pytest.fixture(scope="module")
+def sampling():
+    """Streams that differ in everything; the third is greedy."""
+    return sample.Sampling(
+        temperature=jnp.array([0.9, 1.0, 0.0, 0.7]),
+        depth_temperature=jnp.array([0.8, 1.0, 0.0, 0.5]),
+        top_k=jnp.array([50, 64, 1, 5]),
+        top_p=jnp.array([0.95, 1.0, 0.9, 0.8]),
+        rate=jnp.array([1.0, 1.3, 1.0, 0.8]),
+    )
+
+
+@pytest.fixture(scope="module")
+def fresh(params, merge):
+    """The state of the streams before their first frame."""
+    make = jax.jit(lambda p, seed: sample.init_state(merge(p), STREAMS, seed))
+    return make(params, np.arange(STREAMS) + 40)
+
+
+@pytest.fixture(scope="module")
+def generate(params, merge):
+    """`generate(text, voice, sampling, state, frames, active)`: one executable for all tests."""
+    run = jax.jit(lambda p, *a: sample.generate(merge(p), *a[:5], FRAMES, a[5]))
+    everyone = np.ones(STREAMS, bool)
+    return lambda *args, active=everyone: run(params, *args, active)
+
+
+def in_chunks(generate, text, voice, sampling, state, sizes):
+    """All frames of a schedule, joined along time, and the last state."""
+    chunks = []
+    for size in sizes:
+        state, frame = generate(text, voice, sampling, state, size)
+        chunks.append(jax.tree.map(lambda a, n=size: np.asarray(a[:n]), frame))
+    return state, jax.tree.map(lambda *a: np.concatenate(a), *chunks)
+
+
+@pytest.fixture(scope="module")
+def whole(generate, text, voice, sampling, fresh):
+    """State and frames of all streams in one go."""
+    return generate(text, voice, sampling, fresh, FRAMES)
+
+
+def assert_same(frame, other, rows=slice(None), others=slice(None)):
+    """Bit for bit the same, where there is anything."""
+    valid, other_valid = np.asarray(frame.valid)[:, rows], np.asarray(other.valid)[:, others]
+    np.testing.assert_array_equal(valid, other_valid)
+    for a, b in ((frame.codes, other.codes), (frame.pointer, other.pointer)):
+        np.testing.assert_array_equal(
+            np.asarray(a)[:, rows][valid], np.asarray(b)[:, others][valid]
+        )
+
+
+@pytest.mark.parametrize("sizes", [[1] * 48, [2] * 24, [4] * 12, [8] * 6, [1, 2, 4, 8, 16, 17]])
+def test_any_chunk_schedule_gives_the_same_codes(
+    generate, text, voice, sampling, fresh, whole, sizes
+):
+    state, frames = in_chunks(generate, text, voice, sampling, fresh, sizes)
+    assert_same(frames, whole[1])
+    assert spec(state) == spec(fresh)
+
+
+def test_streams_do_not_see_each_other(generate, text, voice, sampling, fresh, whole):
+    """The same in another slot, and beside other streams."""
+    order = np.array([2, 0, 3, 1])
+    moved = jax.tree.map(lambda a: a[order], (text, voice, sampling, fresh))
+    assert_same(generate(*moved, FRAMES)[1], whole[1], others=order)
+    first = np.array([0, 0, 0, 0])
+    alone = jax.tree.map(lambda a: a[first], (text, voice, sampling, fresh))
+    assert_same(generate(*alone, FRAMES)[1], whole[1], others=first)
+
+
+def test_unwritten_cache_is_not_read(generate, text, voice, sampling, fresh, whole):
+    assert_same(generate(text, voice, sampling, poison(fresh, ("rings",)), FRAMES)[1], whole[1])
+
+
+def test_a_slot_serves_a_new_stream(generate, text, voice, sampling, whole, fresh):
+    """After `restart` nothing is left of the stream that had the slot."""
+    rows = np.array([True, False, True, False])
+    again = sample.restart(whole[0], jnp.asarray(rows), jnp.arange(STREAMS) + 40)
+    _, frames = generate(text, voice, sampling, again, FRAMES)
+    assert_same(frames, whole[1], rows, rows)
+    assert not frames.valid[:, ~rows].any()
+
+
+def test_a_paused_stream_goes_on_where_it_was(generate, text, voice, sampling, fresh, whole):
+    active = np.array([True, False, True, True])
+    state, before = generate(text, voice, sampling, fresh, 5, active=active)
+    assert not before.valid[:, 1].any() and not before.starved.any()
+    _, after = generate(text, voice, sampling, state, FRAMES)
+    assert_same(after, whole[1], [1], [1])
+
+
+def test_speech_ends_by_structure(cfg, units, whole):
+    """The pointer never goes back or skips <end>; then the tail, and nothing more."""
+    state, frames = whole
+    length = units[3]
+    for row in range(STREAMS):
+        valid = np.asarray(frames.valid[:, row])
+        count = valid.sum()
+        assert valid[:count].all(), "a stream that has ended does not begin again"
+        pointer = np.asarray(frames.pointer[:count, row])
+        assert (np.diff(pointer, prepend=-1) == np.asarray(frames.advance[:count, row])).all()
+        assert pointer.max() <= length[row]
+        if state.done[row]:
+            assert (pointer == length[row]).sum() == cfg.tail_frames + 1
+    assert state.done.any(), "no stream has come to its end: the test shows nothing"
+
+
+def test_no_unit_is_held_beyond_its_bound(cfg, params, generate, text, voice, sampling, fresh):
+    """A rate that never advances by itself: the bound moves the pointer unit by unit."""
+    bound = text._replace(max_dwell=jnp.where(text.max_dwell < 1000, 3, text.max_dwell))
+    stuck = sampling._replace(rate=jnp.full(STREAMS, 1e-9))
+    state, frames = generate(bound, voice, stuck, fresh, FRAMES)
+    for row in range(STREAMS):
+        pointer = np.asarray(frames.pointer[:, row])[np.asarray(frames.valid[:, row])]
+        held = np.bincount(pointer[pointer >= 0])
+        inside = held[:-1]  # the last one may be cut off by the end of the run, or be <end>
+        assert (inside == 3).all()
+    assert state.done[2], "5 units of 3 frames each end within 48 frames"
+
+
+def test_a_faster_rate_advances_more(generate, text, voice, sampling, fresh):
+    reach = []
+    for rate in (0.5, 1.0, 2.0):
+        moved, _ = generate(text, voice, sampling._replace(rate=jnp.full(STREAMS, rate)), fresh, 8)
+        reach.append(int(moved.pointer.sum()))
+    assert reach[0] < reach[1] < reach[2]
+
+
+def test_text_in_pieces_gives_the_codes_of_the_whole(
+    generate, encode, units, voice, sampling, fresh, whole
+):
+    """Text arrives three units at a time; the streams wait for it, and nothing else changes."""
+    symbol, stress, word, length = units
+    state, chunks = fresh, []
+    for there in (3, 6, 9, 12):
+        part = encode(symbol, stress, word, np.minimum(length, there), complete=False)
+        state, frames = generate(part, voice, sampling, state, FRAMES)
+        chunks.append(frames)
+        assert frames.starved.any()
+        assert (np.asarray(state.pointer) <= np.maximum(part.limit, 0)).all()
+    chunks.append(generate(encode(*units), voice, sampling, state, FRAMES)[1])
+    for row in range(STREAMS):
+        kept = [np.asarray(c.codes[:, row])[np.asarray(c.valid[:, row])] for c in chunks]
+        expected = np.asarray(whole[1].codes[:, row])[np.asarray(whole[1].valid[:, row])]
+        np.testing.assert_array_equal(np.concatenate(kept)[: len(expected)], expected)
+
+
+def test_greedy_codes_are_the_arg_max_of_the_whole_form(
+    cfg, params, merge, units, text, voice, whole
+):
+    """Uncached, teacher-forced on what was sampled: the greedy stream took the best entries."""
+    row, margin = 2, 1e-3
+    count = int(whole[1].valid[:, row].sum())
+    codes = whole[1].codes[:count, row][None]
+    advance = whole[1].advance[:count, row][None]
+
+    @jax.jit
+    def run(params):
+        model = merge(params)
+        pick = jax.tree.map(lambda a: a[row : row + 1], text)
+        pointer, dwell = walk(advance)
+        previous = jnp.pad(codes[:, :-1], ((0, 0), (1, 0), (0, 0)), constant_values=-1)
+        frames, _ = model.listen(previous, pointer, dwell, pick, voice[row : row + 1])
+        hidden = model.first_hidden(frames, pick, pointer, advance)
+        depth = model.depth_logits(hidden[0], codes[0, :, :-1])
+        return jnp.concatenate([model.first_logits(hidden)[0][:, None], depth], axis=1)
+
+    logits = run(params)  # [T, Q, K]
+    best, _ = jax.lax.top_k(logits, 2)
+    clear = np.asarray(best[..., 0] - best[..., 1] > margin)
+    assert clear.mean() > 0.9
+    np.testing.assert_array_equal(np.argmax(logits, -1)[clear], np.asarray(codes[0])[clear])
+
+
+def test_draw_stays_within_top_k_and_top_p():
+    """Against probabilities known by hand: .5, .3, .15, .05."""
+    logits = jnp.log(jnp.array([[0.05, 0.5, 0.3, 0.15]])).repeat(4000, 0)
+    noise = jax.random.gumbel(jax.random.key(0), logits.shape)
+    ones = jnp.ones(4000)
+
+    def shares(temperature=1.0, top_k=4, top_p=1.0):
+        sampling = sample.Sampling(ones, ones, jnp.full(4000, top_k), ones * top_p, ones)
+        ids = sample.draw(logits, noise, ones * temperature, sampling)
+        return np.bincount(ids, minlength=4) / 4000
+
+    np.testing.assert_allclose(shares(), [0.05, 0.5, 0.3, 0.15], atol=0.03)
+    np.testing.assert_allclose(shares(top_k=2), [0, 0.625, 0.375, 0], atol=0.03)
+    np.testing.assert_allclose(shares(top_p=0.79), [0, 0.625, 0.375, 0], atol=0.03)
+    np.testing.assert_allclose(shares(top_p=0.0), [0, 1, 0, 0])
+    np.testing.assert_allclose(shares(temperature=0.0), [0, 1, 0, 0])
+    squared = np.array([0.05, 0.5, 0.3, 0.15]) ** 2
+    np.testing.assert_allclose(shares(temperature=0.5), squared / squared.sum(), atol=0.03)
