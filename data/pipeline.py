@@ -7,6 +7,7 @@ falls anywhere in the clip. Chance is drawn from the seed and the element's numb
 the same after a restart, and process k of n sees elements k, k + n, ... of one common stream.
 """
 
+import os
 from collections.abc import Sequence
 
 import grain
@@ -67,7 +68,7 @@ def audio_crops(
     )
 
 
-def clips(folder: str, split: str) -> grain.MapDataset:
+def clips(folder: str | os.PathLike, split: str) -> grain.MapDataset:
     """The records of a split in order, once, with `samples` as float32."""
     return grain.MapDataset.source(Reader(folder, split)).map(_with_floats)
 

@@ -22,8 +22,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.weights = dict(mel=15.0, quantization=1.0, matching=2.0, adversarial=1.0)
     config.optimizer = dict(learning_rate=1e-3, warmup=300, final=0.05, weight_decay=0.01, clip=5.0)
     config.data = dict(
-        train=[f"runs/records/{n}" for n in ("synthetic", "asterisk", "kerstin", "crowd")],
-        held_out=["runs/records/crowd", "runs/records/synthetic"],
+        train=tuple(f"runs/records/{n}" for n in ("synthetic", "asterisk", "kerstin", "crowd")),
+        held_out=("runs/records/crowd", "runs/records/synthetic"),
         seconds=1.28,
         batch=8,
         seed=0,

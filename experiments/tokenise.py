@@ -5,6 +5,10 @@
 Labels and text go along unchanged; samples become `codes` uint16 [T, Q]. The hash of the codec's
 weights goes with every folder, because codes mean nothing to another codec. The arithmetic is
 float32 on the released bfloat16 weights: the very ones that will decode the language model.
+
+`--speed 0.88` plays every clip at that speed first: pitch, formants and rate move together, which
+makes a further speaker of each (its labels and name follow). Data binds the language model before
+compute does, and this is the cheapest data there is.
 """
 
 from __future__ import annotations
@@ -14,10 +18,12 @@ import pathlib
 
 import jax
 import numpy as np
+import soxr
 import tqdm
 from flax import nnx
 
 from data import pipeline, records
+from data.audio import SAMPLE_RATE
 from voiceloom import weights
 
 # Clips are padded to a multiple of this, so that few lengths are compiled.
@@ -45,15 +51,37 @@ def encoder(codec_folder: pathlib.Path):
     return run, cfg, loaded.hash
 
 
-def tokenise(source: pathlib.Path, out: pathlib.Path, codec_folder: pathlib.Path):
-    """Writes every split of `source` to `out` as code records; splits that are there are kept."""
+def at_speed(record: dict, speed: float) -> dict:
+    """The record played `speed` times as fast, as another speaker's."""
+    if speed == 1.0:
+        return record
+    samples = soxr.resample(record["samples"], SAMPLE_RATE * speed, SAMPLE_RATE)
+    changed = dict(
+        id=f"{record['id']}@{speed:g}",
+        speaker=f"{record['speaker']}@{speed:g}",
+        samples=samples,
+        bandwidth_hz=min(SAMPLE_RATE / 2, float(record["bandwidth_hz"]) * speed),
+    )
+    if record.get("bounds_s") is not None:
+        changed["bounds_s"] = record["bounds_s"] / np.float32(speed)
+    return record | changed
+
+
+def tokenise(
+    source: pathlib.Path, out: pathlib.Path, codec_folder: pathlib.Path, speed: float = 1.0
+):
+    """Writes every split of `source` to `out` as code records; splits that are there are kept.
+
+    At another speed only the training split is written: nobody is judged by a made speaker.
+    """
     encode, cfg, codec_hash = encoder(codec_folder)
     for split in records.read_meta(source)["splits"]:
-        if split in records.read_meta(out)["splits"]:
+        if split in records.read_meta(out)["splits"] or (speed != 1.0 and split != "train"):
             continue
         with records.Writer(out, split) as writer:
             writer.facts = {"frame_rate": cfg.frame_rate, "codec_hash": codec_hash}
-            for record in tqdm.tqdm(pipeline.clips(source, split), split, unit="clip"):
+            for clip in tqdm.tqdm(pipeline.clips(source, split), split, unit="clip"):
+                record = at_speed(clip, speed)
                 samples = record.pop("samples")
                 writer.write(
                     record
@@ -72,8 +100,9 @@ def main():
         default=pathlib.Path("voiceloom/weights"),
         help="folder with codec.safetensors and codec.json",
     )
+    parser.add_argument("--speed", type=float, default=1.0, help="0.8-1.25: further speakers")
     args = parser.parse_args()
-    tokenise(args.source, args.out, args.codec)
+    tokenise(args.source, args.out, args.codec, args.speed)
 
 
 if __name__ == "__main__":

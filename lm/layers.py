@@ -156,6 +156,22 @@ def window(count: int, width: int) -> Bool[Array, "T T"]:
     return (lag >= 0) & (lag < width)
 
 
+class Dropout(NamedTuple):
+    """Leaves out a share of what attention and MLP add, in training only."""
+
+    key: Array
+    rate: Float[Array, ""] | float
+
+    def layer(self, index: int) -> "Dropout":
+        """The dropout of layer `index`."""
+        return self._replace(key=jax.random.fold_in(self.key, index))
+
+    def __call__(self, x: Float[Array, "*B"], place: int) -> Float[Array, "*B"]:
+        """`x` with a random share set to zero and the rest scaled up; another mask per place."""
+        keep = jax.random.bernoulli(jax.random.fold_in(self.key, place), 1 - self.rate, x.shape)
+        return jnp.where(keep, x / (1 - self.rate), 0.0)
+
+
 class Block(nnx.Module):
     """Pre-norm attention and MLP; `depth` blocks in a row share out the residual's growth."""
 
@@ -166,11 +182,16 @@ class Block(nnx.Module):
         self.norm_mlp = Norm(width, rngs=rngs)
         self.mlp = Mlp(width, hidden, rngs=rngs, scale=scale)
 
-    def __call__(self, x: Array, by: Turn, mask: Array) -> tuple[Array, Array, Array]:
+    def __call__(
+        self, x: Array, by: Turn, mask: Array, drop: "Dropout | None" = None
+    ) -> tuple[Array, Array, Array]:
         """Whole form: [B, T, D] under `mask`; also returns the keys and values."""
         y, k, v = self.attention(self.norm_attention(x), by, mask)
-        x = x + y
-        return x + self.mlp(self.norm_mlp(x)), k, v
+        if drop is None:
+            x = x + y
+            return x + self.mlp(self.norm_mlp(x)), k, v
+        x = x + drop(y, 0)
+        return x + drop(self.mlp(self.norm_mlp(x)), 1), k, v
 
     def step(self, x: Array, by: Turn, pos: Array, ring: Ring) -> tuple[Array, Ring]:
         """Stepped form: [B, T, D] after what is in the ring."""
@@ -211,7 +232,10 @@ class Backbone(nnx.Module):
         return BackboneState(rings, jnp.zeros(batch, jnp.int32))
 
     def __call__(
-        self, x: Float[Array, "B T D"], state: BackboneState | None = None
+        self,
+        x: Float[Array, "B T D"],
+        state: BackboneState | None = None,
+        drop: Dropout | None = None,
     ) -> tuple[Float[Array, "B T D"], BackboneState]:
         """What the last `window` frames say, frame by frame; `state=None` starts a sequence."""
         batch, count = x.shape[:2]
@@ -219,8 +243,9 @@ class Backbone(nnx.Module):
         if state is None:
             state = self.init_state(batch)
             by = turn(jnp.arange(count)[None], head_width)
-            for block, ring in zip(self.blocks, state.rings, strict=True):
-                x, k, v = block(x, by, window(count, self.window)[None])
+            for i, (block, ring) in enumerate(zip(self.blocks, state.rings, strict=True)):
+                layer = drop and drop.layer(i)
+                x, k, v = block(x, by, window(count, self.window)[None], layer)
                 rings.append(write(ring, k, v, state.pos))
         else:
             by = turn(state.pos[:, None] + jnp.arange(count), head_width)

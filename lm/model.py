@@ -22,6 +22,7 @@ from lm.layers import (
     BackboneState,
     Block,
     Dense,
+    Dropout,
     Mlp,
     Norm,
     Ring,
@@ -179,6 +180,7 @@ class LM(nnx.Module):
         text: Text,
         voice: Float[Array, "B Dv"],
         state: BackboneState | None = None,
+        drop: Dropout | None = None,
     ) -> tuple[Float[Array, "B T D"], BackboneState]:
         """The backbone's view of every frame, from the frames before it only.
 
@@ -189,13 +191,14 @@ class LM(nnx.Module):
           text: The encoded text.
           voice: The voice vectors.
           state: Of the backbone; None starts at the first frame.
+          drop: Dropout, in training.
         """
         x = self.codes(jnp.maximum(previous, 0))
         x = self.enter_codes(x.reshape(*x.shape[:2], -1))
         x = jnp.where(previous[..., :1] < 0, self.begin[...], x)
         x = x + pick(text.context, pointer) + self.enter_voice(voice)[:, None]
         x = x + lookup(self.dwell[...], jnp.minimum(dwell, self.cfg.dwell_buckets - 1))
-        return self.backbone(x, state)
+        return self.backbone(x, state, drop)
 
     def advance_logits(self, frames: Float[Array, "B T D"]) -> Float[Array, "B T N"]:
         """Logits of how many units each frame passes: N = A + 1."""

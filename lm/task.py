@@ -3,7 +3,8 @@
 Per frame: the advance and the first book; on a random quarter of the frames also the books of the
 depth transformer (after CSM: amortised, the loss of the rest is much the same). Against exposure
 bias a share of the previous codes is replaced at random. The look-ahead is drawn anew for every row
-from `lookaheads`, so one model serves all of them; the voice is left out now and then.
+from `lookaheads`, so one model serves all of them; the voice is left out now and then. Three hours
+of speech are soon known by heart (the advances first), hence dropout.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from data import utterances
 from lm.config import Config
+from lm.layers import Dropout
 from lm.model import LM, init_params, structure, walk
 
 
@@ -108,6 +110,7 @@ class LMTask:
         lookahead: Int[Array, " B"],
         voice_length: Int[Array, " B"],
         chosen: Int[Array, " N"],
+        drop: Dropout | None = None,
     ) -> Losses:
         """Teacher-forced losses; the depth books of the frames `chosen` among all B * T.
 
@@ -118,15 +121,21 @@ class LMTask:
           lookahead: Words.
           voice_length: Frames of the voice crop to hear; 0 leaves the voice out.
           chosen: Frames, flattened, whose depth books count.
+          drop: Dropout, in training.
         """
         model: LM = nnx.merge(self.graph, params)
         codes, advance = batch["codes"][..., : self.cfg.books], batch["advance"]
         pointer, dwell = walk(advance)
         text = model.encode_text(
-            batch["symbol"], batch["stress"], batch["word"], batch["length"], lookahead
+            batch["symbol"],
+            batch["stress"],
+            batch["word"],
+            batch["length"],
+            lookahead,
+            drop=drop and drop.layer(self.cfg.layers),
         )
         voice = model.encode_voice(batch["voice"], voice_length)
-        frames, _ = model.listen(previous, pointer, dwell, text, voice)
+        frames, _ = model.listen(previous, pointer, dwell, text, voice, drop=drop)
         advance_logits = model.advance_logits(frames)
         hidden = model.first_hidden(frames, text, pointer, advance)
         weight = batch["mask"].astype(jnp.float32)
@@ -147,7 +156,7 @@ class LMTask:
     def train_step(self, state: TrainState, batch: dict) -> tuple[TrainState, dict]:
         """One step. `batch`: fields of `data.utterances.Row`, stacked."""
         config, weights = self.config, self.config.weights
-        keys = jax.random.split(jax.random.fold_in(state.key, state.step), 5)
+        keys = jax.random.split(jax.random.fold_in(state.key, state.step), 6)
         codes = batch["codes"][..., : self.cfg.books]
         rows, count = codes.shape[:2]
         noise = jax.random.randint(keys[0], codes.shape, 0, self.cfg.entries)
@@ -160,9 +169,9 @@ class LMTask:
         _, chosen = jax.lax.top_k(order, round(config.depth_share * rows * count))
 
         def loss(params):
-            out = self.losses(
-                params, batch, previous, lookahead, batch["voice_length"] * heard, chosen
-            )
+            voice_length = batch["voice_length"] * heard
+            drop = Dropout(keys[5], config.dropout)
+            out = self.losses(params, batch, previous, lookahead, voice_length, chosen, drop)
             advance = mean(out.advance, out.advance_weight)
             first = mean(out.first, out.frame_weight)
             books = jax.vmap(mean, (1, None))(out.depth, out.depth_weight)

@@ -18,7 +18,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from lm.config import Config
-from lm.layers import Block, Dense, Norm, lookup, turn
+from lm.layers import Block, Dense, Dropout, Norm, lookup, turn
 
 AHEAD = 3  # units after the pointer the backbone hears raw: as many as one frame can pass
 DISTANCES = 8  # buckets of a distance in units: none, 1, 2-3, 4-7, ... 64 and more
@@ -137,6 +137,7 @@ class TextEncoder(nnx.Module):
         length: Int[Array, " B"],
         lookahead: Int[Array, " B"],
         complete: Bool[Array, " B"] | None = None,
+        drop: Dropout | None = None,
     ) -> Text:
         """The encoded text.
 
@@ -146,6 +147,7 @@ class TextEncoder(nnx.Module):
           lookahead: Words after its own that a unit may know of; a large number for all of them.
           complete: Whether the text ends here (default). If not, no <end> is shown, and units whose
             look-ahead has not arrived lie beyond `limit`. A word must come with its punctuation.
+          drop: Dropout, in training.
         """
         cfg = self.cfg
         complete = jnp.ones(length.shape, bool) if complete is None else complete
@@ -168,7 +170,8 @@ class TextEncoder(nnx.Module):
         by = turn(jnp.arange(count)[None], cfg.width // cfg.heads)
         x = raw
         for i, block in enumerate(self.blocks):
-            x, _, _ = block(x, by, causal | ahead if i == 0 else causal[None])
+            mask = causal | ahead if i == 0 else causal[None]
+            x, _, _ = block(x, by, mask, drop and drop.layer(i))
             x = x + sum(features) if i == 0 else x
         x = self.norm(x)
 

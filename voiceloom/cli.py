@@ -11,12 +11,8 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from voiceloom.speaker import Report
-    from voiceloom.synthesizer import Synthesizer
-    from voiceloom.waveform import Chunk
+from voiceloom.waveform import Chunk, wav_header
 
 DEFAULT_OUT = "speech.wav"
 
@@ -74,7 +70,7 @@ def _say(args: argparse.Namespace) -> None:
     if args.play:
         _import_sounddevice()  # refuse before the models are loaded
     synth = load(args.weights)
-    voice = synth.voice(_voice_name(synth, args.voice))
+    voice = synth.voice(args.voice or _first(synth.voices))
     how = {"seed": args.seed, "rate": args.rate, "temperature": args.temperature}
     for number, text in enumerate(texts, 1):
         out = args.out or (None if args.play else DEFAULT_OUT)
@@ -88,7 +84,7 @@ def _say(args: argparse.Namespace) -> None:
                 for write in sinks:
                     write(chunk)
             where = "stdout" if out == "-" else out or "played"
-            print(f"{where}: {describe(speech.report)}", file=sys.stderr)
+            print(f"{where}: {speech.report}", file=sys.stderr)
     print(f"compiling took {synth.engine.compile_s:.1f} s, at load", file=sys.stderr)
 
 
@@ -106,28 +102,6 @@ def _demo(args: argparse.Namespace) -> None:
     demo.run(args.weights, args.text or demo.TEXT, args.voice)
 
 
-def describe(report: "Report") -> str:
-    """A report in two lines: speed, then first-audio time in its parts."""
-    parts = {
-        "voice": report.voice_s,
-        "text": report.text_s,
-        "prefill": report.prefill_s,
-        "frames": report.frames_s,
-        "decode": report.decode_s,
-    }
-    waited = report.first_chunk_s - sum(parts.values())
-    if waited > 5e-4:
-        parts["waiting"] = waited
-    ms = lambda seconds: f"{1000 * seconds:.0f}"  # noqa: E731
-    return (
-        f"{report.audio_s:.2f} s of speech, real-time factor {report.real_time_factor:.3f}, "
-        f"{report.tokens_per_s:,.0f} tokens/s\n"
-        f"  first chunk after {ms(report.first_chunk_s)} ms = "
-        + " + ".join(f"{name} {ms(value)}" for name, value in parts.items())
-        + f"; first audible sample after {ms(report.first_audible_s)} ms"
-    )
-
-
 def _texts(args: argparse.Namespace) -> Iterable[str | Iterable[str]]:
     """The texts to speak: one, or one a line; stdin as an iterator, so that it streams."""
     if (args.text is None) == (args.file is None):
@@ -139,10 +113,10 @@ def _texts(args: argparse.Namespace) -> Iterable[str | Iterable[str]]:
     return (line for line in lines if line.strip()) if args.lines else [lines]
 
 
-def _voice_name(synth: "Synthesizer", name: str | None) -> str:
-    if name is None and not synth.voices:
+def _first(voices: list[str]) -> str:
+    if not voices:
         raise ValueError("these weights have no named voices: give a recording, --voice ref.wav")
-    return name or synth.voices[0]
+    return voices[0]
 
 
 def _sinks(out: str | Path | None, args: argparse.Namespace, sample_rate: int) -> list:
@@ -159,12 +133,10 @@ def _sinks(out: str | Path | None, args: argparse.Namespace, sample_rate: int) -
 
 @contextlib.contextmanager
 def _to_stdout(form: str, sample_rate: int) -> Iterator:
-    from voiceloom.waveform import wav_header
-
     if form == "wav":
         sys.stdout.buffer.write(wav_header(sample_rate))
 
-    def write(chunk: "Chunk") -> None:
+    def write(chunk: Chunk) -> None:
         sys.stdout.buffer.write(chunk.pcm16())
         sys.stdout.buffer.flush()
 

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Float32, Int
+from jaxtyping import Array, Float, Float32, Int, Integer
 
 from codec import Codec
 from data.phones import Units
@@ -178,7 +178,7 @@ class Engine:
             parts.append(np.asarray(samples)[0, : len(block) * self.frame_samples])
         return np.concatenate(parts)
 
-    def encode_voice(self, codes: Int[np.ndarray, "T Q"]) -> Float32[np.ndarray, " Dv"]:
+    def encode_voice(self, codes: Integer[np.ndarray, "T Q"]) -> Float32[np.ndarray, " Dv"]:
         """The voice vector of an utterance: the mean over crops as long as those of training."""
         longest = int(CROP_S / self.frame_s)
         count = max(1, round(len(codes) / longest))
@@ -234,7 +234,8 @@ class Stream:
         self._lm, out = engine.generate(
             self._text, self._voice, self._sampling, np.int32(count), self._lm
         )
-        codes, pointer, valid = (np.asarray(a)[:, 0] for a in (out.codes, out.pointer, out.valid))
+        # Copies: a view would keep the device's buffers alive as long as somebody keeps the codes.
+        codes, pointer, valid = (np.array(a)[:, 0] for a in (out.codes, out.pointer, out.valid))
         written = time.perf_counter()
         made = int(valid.sum())
         samples, self._decoder = engine.decode_frames(codes[None], np.int32(made), self._decoder)

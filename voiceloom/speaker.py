@@ -18,6 +18,7 @@ from data.phones import SYMBOLS, Units, boundary_class
 from data.text import FrontEnd, TextError
 from voiceloom.engine import BUCKETS, MAX_FRAMES, Block, Engine, Stream, next_size
 from voiceloom.loudness import BLOCK_S, TARGET_DB
+from voiceloom.report import Report
 from voiceloom.segments import Segment, Segmenter
 from voiceloom.waveform import Chunk, Onset
 
@@ -29,35 +30,6 @@ PARAGRAPH_S = 0.4
 
 AUDIBLE_DB = -40.0
 """First audio is the first 10 ms above this, relative to the level of speech."""
-
-
-class Report(NamedTuple):
-    """Where the time of a stream went, in seconds; compiling is not in it.
-
-    `first_chunk_s` is the sum of the parts before it and of waiting for the first sentence.
-    """
-
-    voice_s: float  # finding the voice and opening a stream with it
-    text_s: float  # front end, first sentence
-    prefill_s: float  # encoding its text
-    frames_s: float  # codes of the first chunk
-    decode_s: float  # samples of the first chunk
-    first_chunk_s: float  # from the request to the first chunk
-    first_audible_s: float  # ... and to the first audible sample in it, or in one after it
-    audio_s: float  # given out so far
-    busy_s: float  # spent making it
-    frames: int
-    tokens: int
-
-    @property
-    def real_time_factor(self) -> float:
-        """Seconds of work per second of audio."""
-        return self.busy_s / max(self.audio_s, 1e-9)
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Codes written per second of work."""
-        return self.tokens / max(self.busy_s, 1e-9)
 
 
 class Part(NamedTuple):

@@ -13,11 +13,11 @@ import io
 import os
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
-from jaxtyping import Float32, Int
+from jaxtyping import Float, Int
 
 from data import audio
 
@@ -27,11 +27,11 @@ class Waveform:
     """Mono audio.
 
     Attributes:
-        samples: Float32 in -1..1, `[S]`.
+        samples: In -1..1, `[S]`; kept as float32.
         sample_rate: Hertz.
     """
 
-    samples: Float32[np.ndarray, " S"]
+    samples: Float[np.ndarray, " S"]
     sample_rate: int
 
     def __post_init__(self):
@@ -52,8 +52,8 @@ class Waveform:
         """Writes a file whose format its suffix names: wav (16-bit), flac, ogg, mp3."""
         soundfile.write(path, np.clip(self.samples, -1, 1), self.sample_rate)
 
-    @classmethod
-    def load(cls, path: str | os.PathLike, sample_rate: int = audio.SAMPLE_RATE) -> "Waveform":
+    @staticmethod
+    def load(path: str | os.PathLike, sample_rate: int = audio.SAMPLE_RATE) -> "Waveform":
         """A file's audio, mixed to mono and resampled; raises `data.audio.AudioError`."""
         return Waveform(audio.load(path, sample_rate).samples, sample_rate)
 
@@ -99,10 +99,10 @@ class Chunk(Waveform):
         spans = [onset.span for onset in self.onsets]
         return (min(s[0] for s in spans), max(s[1] for s in spans)) if spans else None
 
-    @classmethod
-    def join(cls, chunks: Sequence["Chunk"]) -> Self:
+    @staticmethod
+    def join(chunks: Sequence["Chunk"]) -> "Chunk":
         """The speech of consecutive chunks as one; at least one chunk."""
-        return cls(
+        return Chunk(
             np.concatenate([chunk.samples for chunk in chunks]),
             chunks[0].sample_rate,
             chunks[0].start_s,

@@ -153,8 +153,11 @@ def _load_model(folder: Path, name: str, config_type: type, module: Callable) ->
         )
     try:
         about = json.loads(path.with_suffix(".json").read_text())
-        fields = dict(about["config"])
-    except (ValueError, KeyError, TypeError) as error:
+        fields = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in about["config"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{folder}/{name}.json: damaged ({error}); {AGAIN}") from error
     if about.get("format") != FORMAT:
         raise WeightsError(

@@ -54,7 +54,7 @@ def lines(workdir: pathlib.Path) -> dict[int, dict]:
 def test_a_killed_run_goes_on_exactly(records, tmp_path):
     """kill -9 in mid-run, start again: the metrics of every later step are those of a whole run."""
     config = codec_base.get_config("tiny")
-    config.data.train, config.data.held_out = [str(records)], [str(records)]
+    config.data.train, config.data.held_out = (str(records),), (str(records),)
     config.every = dict(log=1, checkpoint=3, evaluate=12)
     state = train(config, tmp_path / "whole")
     assert int(state.step) == config.steps
@@ -95,7 +95,7 @@ def test_a_killed_run_goes_on_exactly(records, tmp_path):
 
 def test_a_metric_that_is_not_finite_stops_the_run(records, tmp_path):
     config = codec_base.get_config("tiny")
-    config.data.train, config.data.held_out = [str(records)], [str(records)]
+    config.data.train, config.data.held_out = (str(records),), (str(records),)
     config.optimizer.learning_rate, config.optimizer.clip = 1e30, 1e30
     config.every = dict(log=1, checkpoint=100, evaluate=100)
     with pytest.raises(FloatingPointError, match="not finite"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lm.layers import Backbone
+from lm.layers import Backbone, Dropout
 from lm.model import walk
 from tests.contract import check_streaming, poison
 
@@ -57,6 +57,21 @@ def test_backbone_is_masked_full_attention(backbone):
         gate, value = np.split(norm(x, layer["norm_mlp"]["gain"]) @ layer["mlp"]["up"]["w"], 2, -1)
         x = x + (gate / (1 + np.exp(-gate)) * value) @ layer["mlp"]["down"]["w"]
     np.testing.assert_allclose(actual[0], norm(x, params["norm"]["gain"]), atol=2e-5)
+
+
+def test_dropout_is_drawn_anew_for_every_layer_and_leaves_the_mean(backbone):
+    graph, params, _ = backbone
+    x = jax.random.normal(jax.random.key(1), (2, 5, 32))
+    run = jax.jit(lambda key, rate: nnx.merge(graph, params)(x, drop=Dropout(key, rate))[0])
+    whole, _ = nnx.merge(graph, params)(x)
+    np.testing.assert_allclose(run(jax.random.key(0), 0.0), whole, atol=1e-5)
+    one, other = run(jax.random.key(0), 0.3), run(jax.random.key(1), 0.3)
+    assert np.abs(one - other).max() > 0.1 and np.abs(one - whole).max() > 0.1
+    ones, drop = jnp.ones(20_000), Dropout(jax.random.key(0), 0.3)
+    masks = [drop.layer(layer)(ones, place) for layer in (0, 1) for place in (0, 1)]
+    for mask in masks:
+        assert abs(float(mask.mean()) - 1) < 0.03 and abs(float((mask == 0).mean()) - 0.3) < 0.02
+    assert all((a != b).any() for i, a in enumerate(masks) for b in masks[:i])
 
 
 @pytest.fixture(scope="module")

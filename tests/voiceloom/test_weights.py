@@ -8,11 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from safetensors import numpy as safetensors
 
-import codec
-from tests.voiceloom.tiny import CODEC, LM, write_release
+from tests.voiceloom.tiny import CODEC, LM, codec_params, write_release
 from voiceloom import weights
 from voiceloom.weights import WeightsError
 
@@ -40,7 +38,7 @@ def rewrite(folder, name, change):
 def test_a_release_loads_as_written_in_bfloat16(release):
     loaded = weights.load(release)
     assert loaded.codec.config == CODEC and loaded.lm.config == LM
-    written = nnx.to_pure_dict(nnx.state(codec.Codec(CODEC, rngs=nnx.Rngs(0)), nnx.Param))
+    written = codec_params(CODEC)
     assert jax.tree.structure(written) == jax.tree.structure(loaded.codec.params)
     for a, b in zip(jax.tree.leaves(written), jax.tree.leaves(loaded.codec.params), strict=True):
         assert b.dtype == jnp.float32

@@ -43,10 +43,15 @@ LM = lm.Config(
 )
 
 
+def codec_params(cfg):
+    """Random parameters of a codec."""
+    build = lambda key: nnx.to_pure_dict(nnx.state(codec.Codec(cfg, rngs=nnx.Rngs(key)), nnx.Param))  # noqa: E731
+    return jax.jit(build)(jax.random.key(0))
+
+
 def write_release(folder, codec_cfg=CODEC, lm_cfg=LM):
     """A whole release of random weights in `folder`."""
-    codec_params = nnx.to_pure_dict(nnx.state(codec.Codec(codec_cfg, rngs=nnx.Rngs(0)), nnx.Param))
-    codec_hash = weights.save_codec(folder, codec_cfg, codec_params, {"run": "test"})
+    codec_hash = weights.save_codec(folder, codec_cfg, codec_params(codec_cfg), {"run": "test"})
     lm_params = lm.init_params(lm_cfg, jax.random.key(0))
     lm_hash = weights.save_lm(folder, lm_cfg, lm_params, codec_hash, {"run": "test"})
     vectors = np.random.default_rng(0).normal(size=(2, lm_cfg.voice_width)).astype("f")
