@@ -9,6 +9,7 @@ frame-wise decoders (TAAE, arXiv 2411.19842; X-codec2), and have small prime fac
 from __future__ import annotations
 
 import typing
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +65,7 @@ class Discriminator(nnx.Module):
         width: Of the hidden layers.
     """
 
-    def __init__(self, sizes: tuple[int, ...], bands: int, width: int, *, rngs: nnx.Rngs):
+    def __init__(self, sizes: Sequence[int], bands: int, width: int, *, rngs: nnx.Rngs):
         self.sizes, self.bands = tuple(sizes), bands
         self.parts = nnx.List(
             [

@@ -32,7 +32,7 @@ class Block(nnx.Module):
         self.norm = nnx.LayerNorm(width, rngs=rngs)
         self.up = nnx.Linear(width, expansion * width, rngs=rngs)
         self.down = nnx.Linear(expansion * width, width, rngs=rngs)
-        self.scale = nnx.Param(jnp.full((width,), 0.3))
+        self.scale = nnx.Param(jnp.full(width, 0.3, jnp.float32))
 
     def init_state(self, batch: int) -> Float[Array, "B H C"]:
         """The `kernel - 1` inputs before the first: silence."""

@@ -13,7 +13,6 @@ import typing
 import grain
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
@@ -93,7 +92,7 @@ class CodecTask:
             opt_state=self.optimizer.init(params),
             critic=critic,
             critic_opt_state=self.critic_optimizer.init(critic),
-            usage=jnp.full((self.cfg.books, self.cfg.entries), 1.0 / self.cfg.entries),
+            usage=jnp.full((self.cfg.books, self.cfg.entries), 1 / self.cfg.entries, jnp.float32),
             key=key,
         )
 
@@ -210,7 +209,7 @@ class CodecTask:
             results[f"mel_{books}_books"] = distance
         return results
 
-    def samples(self, params: dict, batch: dict) -> dict[str, np.ndarray]:
+    def samples(self, params: dict, batch: dict) -> dict[str, Float[Array, "B S"]]:
         """Audio to listen to: recordings beside their reconstructions."""
         books = self.cfg.books
         return {

@@ -11,6 +11,7 @@ Onsets in frames: unit u begins in frame floor(bounds_s[u] * frame_rate). A fram
 `limit` units, the others wait for the next one.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -279,7 +280,9 @@ def batches(
     return stream.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4))
 
 
-def from_folders(folders: Sequence[str], split: str, longest: int) -> tuple[list[Utterance], float]:
+def from_folders(
+    folders: Sequence[str | os.PathLike], split: str, longest: int
+) -> tuple[list[Utterance], float]:
     """Utterances of record folders with codes, and their frame rate."""
     records = [record for folder in folders for record in _records(folder, split)]
     rates = {float(record["frame_rate"]) for record in records}
@@ -288,6 +291,6 @@ def from_folders(folders: Sequence[str], split: str, longest: int) -> tuple[list
     return read(records, longest), rates.pop()
 
 
-def _records(folder: str, split: str) -> Iterable[Mapping[str, Any]]:
+def _records(folder: str | os.PathLike, split: str) -> Iterable[Mapping[str, Any]]:
     reader = Reader(folder, split)
     return (reader[i] for i in range(len(reader)))

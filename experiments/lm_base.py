@@ -20,7 +20,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     classes = [boundary_class(symbol) for symbol in range(len(SYMBOLS))]
     config.model = dict(
         boundary_of=tuple(classes),
-        # Replaced by the table measured on the corpus, `data.utterances.longest_dwells`.
+        # Sampling only; the export measures its own table on the corpus.
         max_dwell_s=(*(_PAUSE_S if c else _PHONE_S for c in classes), _START_S),
         frame_rate=12.5,
         books=8,
@@ -40,6 +40,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.optimizer = dict(
         learning_rate=1e-3, warmup=200, decay=0.5, final=0.05, b2=0.98, weight_decay=0.05, clip=1.0
     )
+    config.codec = "voiceloom/weights"  # the one that made the codes; heard at evaluations
     config.data = dict(
         train=(
             "runs/codes/synthetic",

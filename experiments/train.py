@@ -31,7 +31,7 @@ from orbax.checkpoint import v1 as ocp
 
 TASKS = {
     "codec": ("codec.task", "CodecTask"),
-    "lm": ("lm.task", "LMTask"),
+    "lm": ("experiments.speaking", "SpeakingTask"),
     "aligner": ("lm.aligner_task", "AlignerTask"),
 }
 
@@ -109,7 +109,8 @@ def train(config: ConfigDict, workdir: pathlib.Path):
     sharded = NamedSharding(mesh, PartitionSpec("data"))
     everywhere = NamedSharding(mesh, PartitionSpec())
     init = jax.jit(task.init, out_shardings=everywhere)
-    train_step = jax.jit(task.train_step, donate_argnums=0)
+    # The state comes out as it goes in, or the second step would compile once more.
+    train_step = jax.jit(task.train_step, donate_argnums=0, out_shardings=everywhere)
     eval_step = jax.jit(task.eval_step)
 
     checkpointer = ocp.training.Checkpointer(

@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from data import utterances
+from lm import sample
 from lm.config import Config
 from lm.layers import Dropout
 from lm.model import LM, init_params, structure, walk
@@ -206,6 +207,18 @@ class LMTask:
             "advance_right": per_row(out.advance_right, out.advance_weight),
             "frame": sum(books),
         } | {f"book_{q + 1}": nats for q, nats in enumerate(books)}
+
+    def speak(self, params: dict, batch: dict) -> tuple[Int[Array, "B T Q"], Bool[Array, "B T"]]:
+        """Codes sampled for the texts of a batch in their voices, and which frames there are."""
+        model: LM = nnx.merge(self.graph, params)
+        rows, count = batch["mask"].shape
+        units = (batch[name] for name in ("symbol", "stress", "word", "length"))
+        text = model.encode_text(*units, jnp.full(rows, self.config.evaluation_lookahead))
+        voice = model.encode_voice(batch["voice"], batch["voice_length"])
+        state = sample.init_state(model, rows, jnp.arange(rows))
+        sampling = sample.Sampling.default(rows)
+        _, out = sample.generate(model, text, voice, sampling, state, jnp.int32(count), count)
+        return out.codes.swapaxes(0, 1), out.valid.swapaxes(0, 1)
 
     def dataset(self, split: str) -> grain.IterDataset:
         """Batches of rows: "train" for ever; "val" every clip once as the first of its row."""

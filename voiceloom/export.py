@@ -8,13 +8,15 @@
 The order matters: the codec is rounded to bfloat16 first, and codes are made by those very weights,
 so that the language model learns what the released codec will decode. Exporting a language model
 binds it to the codec that is already in the folder, makes its named voices from the training clips,
-and writes the model card.
+measures on them how long a phone can last, and writes the model card.
 """
 
 import argparse
+import dataclasses
 import json
 import math
 import pathlib
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -23,8 +25,9 @@ import ml_collections
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+import lm
 from codec.task import CodecTask
-from data import records
+from data import records, utterances
 from lm.task import LMTask
 from voiceloom import weights
 from voiceloom.engine import Engine, mean_voice
@@ -53,11 +56,18 @@ def export_lm(run: pathlib.Path, codes: Sequence[pathlib.Path], folder: pathlib.
                 )
     task = LMTask(_config(run))
     step, params = load_ema(run, task)
-    lm_hash = weights.save_lm(folder, task.cfg, params, codec_hash, {"run": run.name, "step": step})
+    cfg = with_dwells(task.cfg, codes) if codes else task.cfg
+    lm_hash = weights.save_lm(folder, cfg, params, codec_hash, {"run": run.name, "step": step})
     weights.save_voices(folder, [], lm_hash)
     voices = [voice for source in codes for voice in name_voices(folder, source)]
     weights.save_voices(folder, voices, lm_hash)
     return lm_hash
+
+
+def with_dwells(cfg: lm.Config, codes: Sequence[pathlib.Path]) -> lm.Config:
+    """The config with the longest dwells of these code records; only sampling looks at them."""
+    clips, rate = utterances.from_folders(codes, "train", longest=sys.maxsize)
+    return dataclasses.replace(cfg, max_dwell_s=utterances.longest_dwells(clips, rate))
 
 
 def name_voices(folder: pathlib.Path, codes: pathlib.Path, split: str = "train") -> list[Voice]:
@@ -166,7 +176,11 @@ def main() -> None:
     parser.add_argument("what", choices=("codec", "lm", "card"))
     parser.add_argument("run", type=pathlib.Path, nargs="?", help="workdir of the training run")
     parser.add_argument(
-        "--codes", type=pathlib.Path, nargs="*", default=[], help="code records to name voices from"
+        "--codes",
+        type=pathlib.Path,
+        nargs="*",
+        default=[],
+        help="code records to name voices from and to measure the longest dwells on",
     )
     parser.add_argument("--figures", type=pathlib.Path, help="Markdown table for the model card")
     parser.add_argument("--out", type=pathlib.Path, default=weights.DEFAULT)
