@@ -164,7 +164,7 @@ class LM(nnx.Module):
         self.first = Dense(width, cfg.entries, rngs=rngs, scale=0.5)
         self.depth = Depth(cfg, rngs=rngs)
 
-    def encode_text(self, *units: Array, **kwargs: Array) -> Text:
+    def encode_text(self, *units: Array, **kwargs: Array | Dropout | None) -> Text:
         """The encoded text: see `TextEncoder`."""
         return self.text(*units, **kwargs)
 

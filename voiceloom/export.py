@@ -133,7 +133,8 @@ def _config(run: pathlib.Path) -> ml_collections.ConfigDict:
     path = run / "config.json"
     if not path.is_file():
         raise weights.WeightsError(f"{run}: no config.json; is it the workdir of a training run?")
-    return ml_collections.ConfigDict(json.loads(path.read_text()))
+    tuples = lambda d: {k: tuple(v) if isinstance(v, list) else v for k, v in d.items()}  # noqa: E731
+    return ml_collections.ConfigDict(json.loads(path.read_text(), object_hook=tuples))
 
 
 _ACCENTS = {"en": "us", "fr": "fr-fr"}
