@@ -80,7 +80,7 @@ class Pieces(NamedTuple):
     stop: list[int]
 
 
-def boundary_class(symbol: int) -> int:
+def boundary_class(symbol: int | np.integer) -> int:
     """0 for a phone, else the PUNCTUATION class of the pause with this id, below 7."""
     return _CLASS_OF_ID[symbol]
 
