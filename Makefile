@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint evaluate judges corpora notebooks clean
+.PHONY: demo test lint evaluate judges corpora codes notebooks clean
 
 demo: $(VENV)/.base
 	$(BIN)/python -m voiceloom.demo
@@ -26,6 +26,15 @@ corpora: $(VENV)/.base
 	for name in synthetic human/asterisk human/kerstin human/crowd; do \
 	  $(BIN)/python -m data.prepare ../shared/corpora/$$name --format manifest \
 	    --out runs/records/$$(basename $$name) || exit 1; done
+
+# Codes for the language model: the synthetic voices at three speeds, the English prompts aligned.
+codes: $(VENV)/.base
+	$(BIN)/python -m experiments.tokenise runs/records/synthetic runs/codes/synthetic
+	$(BIN)/python -m experiments.tokenise runs/records/synthetic runs/codes/synthetic_088 --speed 0.88
+	$(BIN)/python -m experiments.tokenise runs/records/synthetic runs/codes/synthetic_114 --speed 1.14
+	$(BIN)/python -m experiments.align --records runs/records/asterisk --language en \
+	  --out runs/records/asterisk_en_aligned
+	$(BIN)/python -m experiments.tokenise runs/records/asterisk_en_aligned runs/codes/asterisk_en
 
 notebooks: $(VENV)/.dev
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb

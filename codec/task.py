@@ -65,9 +65,14 @@ class CodecTask:
             ],
             [opt.warmup, decay_from],
         )
+        adam = dict(b1=0.8, b2=0.99, weight_decay=opt.weight_decay)
+        muon = dict(adam_b1=0.8, adam_b2=0.99, weight_decay=opt.weight_decay, consistent_rms=0.2)
         self.optimizer = optax.chain(
             optax.clip_by_global_norm(opt.clip),
-            optax.adamw(schedule, b1=0.8, b2=0.99, weight_decay=opt.weight_decay),
+            {
+                "adamw": lambda: optax.adamw(schedule, **adam),
+                "muon": lambda: optax.contrib.muon(schedule, **muon),
+            }[opt.kind](),
         )
         self.critic_optimizer = optax.chain(
             optax.clip_by_global_norm(opt.clip), optax.adamw(schedule, b1=0.8, b2=0.99)
@@ -97,13 +102,13 @@ class CodecTask:
         )
 
     def _depths(self, key, batch: int) -> Int[Array, " B"]:
-        """Books in use per example: 0.35 each for half and all of them, else anything."""
-        books = self.cfg.books
+        """Books in use per example: half or all of them by `config.depths`, else anything."""
+        books, shares = self.cfg.books, self.config.depths
         which, free = jax.random.split(key)
         choice = jax.random.uniform(which, (batch,))
         depth = jax.random.randint(free, (batch,), 1, books + 1)
-        depth = jnp.where(choice < 0.35, books // 2, depth)
-        return jnp.where(choice > 0.65, books, depth)
+        depth = jnp.where(choice < shares["half"], books // 2, depth)
+        return jnp.where(choice >= 1 - shares["all"], books, depth)
 
     def train_step(self, state: TrainState, batch: dict) -> tuple[TrainState, dict]:
         """One step of both players. `batch`: samples [B, S], bandwidth_hz [B]."""

@@ -20,7 +20,16 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     # Windows without a common hop, with small primes for the FFT (see codec/discriminator.py).
     config.critic = dict(sizes=(336, 600, 1080, 1800), bands=4, width=96)
     config.weights = dict(mel=15.0, quantization=1.0, matching=2.0, adversarial=1.0)
-    config.optimizer = dict(learning_rate=1e-3, warmup=300, final=0.05, weight_decay=0.01, clip=5.0)
+    # Shares of the examples coded with half and with all of the books; the others with any number.
+    config.depths = dict(half=0.35, all=0.35)
+    config.optimizer = dict(
+        kind="adamw",
+        learning_rate=1e-3,
+        warmup=300,
+        final=0.05,
+        weight_decay=0.01,
+        clip=5.0,
+    )
     config.data = dict(
         train=tuple(f"runs/records/{n}" for n in ("synthetic", "asterisk", "kerstin", "crowd")),
         held_out=("runs/records/crowd", "runs/records/synthetic"),

@@ -26,7 +26,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         books=8,
         advance=3,
     )
-    config.steps = 6_000
+    config.steps = 8_000
     config.ema_decay = 0.999
     config.seed = 0
     config.weights = dict(advance=1.0, depth=2.0)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib
 import json
 import pathlib
+import re
 import time
 import typing
 
@@ -58,6 +59,13 @@ def make_task(config: ConfigDict) -> Task:
     return getattr(importlib.import_module(module), name)(config)
 
 
+def core_hours(workdir: pathlib.Path) -> float:
+    """Processor time that a run had cost at its last evaluation; 0 before the first."""
+    # By pattern: the last line of a killed run may be half a line.
+    text = (workdir / "metrics.jsonl").read_text(encoding="utf-8")
+    return float((re.findall(r'"core_hours": ([\d.e-]+)', text) or [0.0])[-1])
+
+
 class Metrics:
     """Scalars into `metrics.jsonl` and TensorBoard, audio into `samples/`."""
 
@@ -65,6 +73,11 @@ class Metrics:
         self.workdir = workdir
         self.lines = open(workdir / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115
         self.board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"))
+        self._core_hours_before = core_hours(workdir)
+
+    def core_hours(self) -> float:
+        """Processor time of this run, with that of the processes it goes on from."""
+        return self._core_hours_before + time.process_time() / 3600
 
     def scalars(self, step: int, values: dict[str, float]):
         """One line of JSON, one point per curve."""
@@ -154,7 +167,7 @@ def train(config: ConfigDict, workdir: pathlib.Path):
                 checkpointer.save_checkpointables(step, dict(state=state, data=data), force=True)
             if step % config.every.evaluate == 0 or step == config.steps:
                 found = evaluate(task, eval_step, state.ema, sharded, config.evaluation_batches)
-                metrics.scalars(step, found)
+                metrics.scalars(step, found | {"core_hours": metrics.core_hours()})
                 tqdm.tqdm.write(
                     f"step {step}: " + ", ".join(f"{k} {v:.4f}" for k, v in found.items())
                 )

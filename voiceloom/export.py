@@ -39,7 +39,7 @@ UNNAMED = ("mix_", "crowd_")  # speakers that are nobody in particular
 
 def export_codec(run: pathlib.Path, folder: pathlib.Path) -> str:
     """Writes the codec of a run to a folder; returns its hash."""
-    task = CodecTask(_config(run))
+    task = CodecTask(run_config(run))
     step, params = load_ema(run, task)
     return weights.save_codec(folder, task.cfg, params, {"run": run.name, "step": step})
 
@@ -54,7 +54,7 @@ def export_lm(run: pathlib.Path, codes: Sequence[pathlib.Path], folder: pathlib.
                     f"{source}, {split}: codes of another codec than the one in {folder}; "
                     "tokenise again with that one, or put back the codec that made the codes"
                 )
-    task = LMTask(_config(run))
+    task = LMTask(run_config(run))
     step, params = load_ema(run, task)
     cfg = with_dwells(task.cfg, codes) if codes else task.cfg
     lm_hash = weights.save_lm(folder, cfg, params, codec_hash, {"run": run.name, "step": step})
@@ -129,7 +129,8 @@ def write_card(folder: pathlib.Path, figures: str = "") -> None:
     )
 
 
-def _config(run: pathlib.Path) -> ml_collections.ConfigDict:
+def run_config(run: pathlib.Path) -> ml_collections.ConfigDict:
+    """The config that a run was trained with."""
     path = run / "config.json"
     if not path.is_file():
         raise weights.WeightsError(f"{run}: no config.json; is it the workdir of a training run?")

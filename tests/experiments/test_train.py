@@ -13,7 +13,7 @@ import pytest
 
 from data.records import Writer, to_int16
 from experiments import codec_base
-from experiments.train import train
+from experiments.train import Metrics, core_hours, train
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 IGNORED = {"time", "steps_per_second"}
@@ -91,6 +91,16 @@ def test_a_killed_run_goes_on_exactly(records, tmp_path):
     assert later and min(later) >= 4, "it began from scratch"
     for step, values in later.items():
         assert values == whole[step], f"step {step} differs"
+
+
+def test_the_cost_of_a_run_goes_on_over_a_kill(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 4, "core_hours": 0.5}\n{"step": 8, "core_hours": 1.25}\n{"st')
+    metrics = Metrics(tmp_path)
+    assert 1.25 < metrics.core_hours() < 1.5
+    metrics.scalars(9, {"core_hours": metrics.core_hours()})
+    metrics.close()
+    assert core_hours(tmp_path) > 1.25
 
 
 def test_a_metric_that_is_not_finite_stops_the_run(records, tmp_path):

@@ -1,27 +1,31 @@
-"""The first decision, measured: two codecs after equal training, side by side on held-out clips.
+"""Codec runs side by side on held-out clips: what every choice in the codec was decided by.
 
-    python -m experiments.frame_rate runs/pair_12 runs/pair_25 --out results/frame_rate.md
+    python -m experiments.compare_codecs runs/pair_12 runs/pair_25 --out results/frame_rate.md
+    python -m experiments.compare_codecs --variants --out experiments/results/codec_ablation.md
 
 Each run folder is a codec's; ESTOI, PESQ-WB and mel distance of its averaged parameters at half
-and at all of its books (1 and 2 kbit/s), on unseen human and unseen synthetic speakers.
+and at all of its books (1 and 2 kbit/s at 12.5 Hz), on unseen human and unseen synthetic speakers.
+`--variants` first trains those of `experiments/codec_variants.py` that are not trained yet.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
+import subprocess
+import sys
 
 import jax
-import ml_collections
 import numpy as np
 import tqdm
 
 from codec.losses import mel_distance
 from codec.task import CodecTask
 from data import pipeline
+from experiments import codec_variants
+from experiments.train import core_hours
 from voiceloom import judges
-from voiceloom.export import load_ema
+from voiceloom.export import load_ema, run_config
 
 SETS = {"human": ("runs/records/crowd", "test"), "synthetic": ("runs/records/synthetic", "test")}
 SECONDS = 4.0
@@ -43,8 +47,7 @@ def clips(folder: str, split: str, count: int) -> list[tuple[np.ndarray, float]]
 
 def measure(run: pathlib.Path, count: int) -> list[dict]:
     """One row per set and rate: means and 95 % intervals over clips."""
-    config = ml_collections.ConfigDict(json.loads((run / "config.json").read_text()))
-    task = CodecTask(config)
+    task = CodecTask(run_config(run))
     step, params = load_ema(run, task)
     reconstruct = jax.jit(task.reconstruct, static_argnums=2)
     rows = []
@@ -62,6 +65,8 @@ def measure(run: pathlib.Path, count: int) -> list[dict]:
                 {
                     "run": run.name,
                     "step": step,
+                    "core-hours": round(core_hours(run), 2),
+                    "M params": round(sum(x.size for x in jax.tree.leaves(params)) / 1e6, 1),
                     "Hz": task.cfg.frame_rate,
                     "books": books,
                     "kbit/s": task.cfg.frame_rate * books * np.log2(task.cfg.entries) / 1000,
@@ -84,14 +89,30 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def train_variants(workdir: pathlib.Path) -> list[pathlib.Path]:
+    """Trains every variant of the default codec; one that is trained is left as it is."""
+    runs = [workdir / name for name in codec_variants.VARIANTS]
+    for run in runs:
+        config = f"--config=experiments/codec_variants.py:{run.name}"
+        command = [sys.executable, "-m", "experiments.train", config, f"--workdir={run}"]
+        subprocess.run(command, check=True)
+    return runs
+
+
 def main():
     """Compares the runs that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=pathlib.Path)
+    parser.add_argument("runs", nargs="*", type=pathlib.Path)
+    parser.add_argument("--variants", action="store_true", help="train and add the variants")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--count", type=int, default=24, help="clips per set")
     args = parser.parse_args()
-    text = table([row for run in args.runs for row in measure(run, args.count)])
+    runs = args.runs
+    if args.variants:
+        runs += train_variants(pathlib.Path("runs/variants"))
+    if not runs:
+        parser.error("name a run, or say --variants")
+    text = table([row for run in runs for row in measure(run, args.count)])
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(text)
     print(text)
