@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 
-from data.normalise import MAX_CHARACTERS, TextError, cardinal, normalise, ordinal, year
+from data.normalise import MAX_CHARACTERS, TextError, normalise
+from data.numbers import cardinal, ordinal, year
 
 SPOKEN = [
     # money
