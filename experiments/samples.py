@@ -4,7 +4,7 @@
 
 Writes `samples/`: an audio file and a picture (spectrogram, F0, phones) for every sentence, and a
 README with what Whisper heard, the word errors, and the pitch. The sentences are in no training
-set; the sixth voice is cloned from eight seconds of somebody whom the models have never heard.
+set; the sixth voice is cloned from four seconds of a person whom the models have never heard.
 """
 
 import argparse
@@ -118,7 +118,7 @@ _PAGE = """# Samples
 
 Said by the weights in this repository, first take, seed 0. "Heard" is what {asr} wrote down: it
 missed {errors} of {words} words. Pitch is the median and the spread of F0. Voice *cloned* was taken
-from eight seconds of a [stranger](../notebooks/reference.ogg).
+from four seconds of a [stranger](../notebooks/reference.ogg).
 Made by `python -m experiments.samples`.
 
 | | sentence | voice | | heard | word errors | pitch | |

@@ -189,11 +189,11 @@ def _times(speech: Chunk) -> list[float]:
 
 
 def _words(speech: Chunk) -> list[tuple[int, int]]:
-    """Units [start, stop) of every word, without the pauses."""
-    words: dict[int, tuple[int, int]] = {}
+    """Units [start, stop) of every word as it is written ("$12" is one), without the pauses."""
+    words: dict[tuple[int, int], tuple[int, int]] = {}
     for i, onset in enumerate(speech.onsets):
         if onset.symbol not in PUNCTUATION:
-            words[onset.word] = (words.get(onset.word, (i, i))[0], i + 1)
+            words[onset.span] = (words.get(onset.span, (i, i))[0], i + 1)
     return list(words.values())
 
 
