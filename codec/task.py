@@ -8,6 +8,7 @@ drawn per example, with weight on the depths that are in use (8 and 16 books at 
 
 from __future__ import annotations
 
+import functools
 import typing
 
 import grain
@@ -55,28 +56,26 @@ class CodecTask:
         opt = config.optimizer
         # Warm-up, plateau, decay over the last quarter: a run can be prolonged from its plateau.
         decay_from = round(0.75 * config.steps)
-        schedule = optax.join_schedules(
-            [
-                optax.linear_schedule(0.0, opt.learning_rate, opt.warmup),
-                optax.constant_schedule(opt.learning_rate),
-                optax.linear_schedule(
-                    opt.learning_rate, opt.learning_rate * opt.final, config.steps - decay_from
-                ),
-            ],
-            [opt.warmup, decay_from],
-        )
-        adam = dict(b1=0.8, b2=0.99, weight_decay=opt.weight_decay)
-        muon = dict(adam_b1=0.8, adam_b2=0.99, weight_decay=opt.weight_decay, consistent_rms=0.2)
-        self.optimizer = optax.chain(
-            optax.clip_by_global_norm(opt.clip),
-            {
-                "adamw": lambda: optax.adamw(schedule, **adam),
-                "muon": lambda: optax.contrib.muon(schedule, **muon),
-            }[opt.kind](),
-        )
-        self.critic_optimizer = optax.chain(
-            optax.clip_by_global_norm(opt.clip), optax.adamw(schedule, b1=0.8, b2=0.99)
-        )
+
+        def schedule(peak: float):
+            last = optax.linear_schedule(peak, peak * opt.final, config.steps - decay_from)
+            return optax.join_schedules(
+                [optax.linear_schedule(0.0, peak, opt.warmup), optax.constant_schedule(peak), last],
+                [opt.warmup, decay_from],
+            )
+
+        rate, decay = schedule(opt.learning_rate), opt.weight_decay
+        adamw = functools.partial(optax.adamw, b1=0.8, b2=0.99)
+        # Muon (https://kellerjordan.github.io/posts/muon) moves the matrices, Adam the rest of it.
+        players = {
+            "adamw": lambda: adamw(rate, weight_decay=decay),
+            "muon": lambda: optax.contrib.muon(
+                rate, adam_b1=0.8, adam_b2=0.99, weight_decay=decay, consistent_rms=0.2
+            ),
+        }
+        clip = optax.clip_by_global_norm(opt.clip)
+        self.optimizer = optax.chain(clip, players[opt.kind]())
+        self.critic_optimizer = optax.chain(clip, adamw(schedule(opt.critic_learning_rate)))
 
     def _make(self, key) -> Codec:
         return Codec(self.cfg, rngs=nnx.Rngs(key))

@@ -11,6 +11,16 @@ import ml_collections
 
 from experiments import codec_base
 
+BASE = {
+    "optimizer.kind": "adamw",
+    "optimizer.learning_rate": 1e-3,
+    "adversarial_from": 1_000_000,
+    "evaluation_batches": 32,
+    "every.evaluate": 1_000,
+    "steps": 1_000,
+}
+"""Where the search began, and the terms of all."""
+
 VARIANTS = {
     "base": {},
     "deep_encoder": {"model.encoder_blocks": 5},
@@ -22,18 +32,20 @@ VARIANTS = {
     "long_crops": {"data.seconds": 2.56, "data.batch": 4},
     "any_depth": {"depths.half": 0.0, "depths.all": 0.0},
     "no_resampling": {"data.resampled_share": 0.0},
-    "twice_as_long": {"steps": 2_000},
     "fast_twice_as_long": {"optimizer.learning_rate": 2e-3, "steps": 2_000},
     "muon": {"optimizer.kind": "muon"},
     "fast_muon": {"optimizer.kind": "muon", "optimizer.learning_rate": 2e-3},
+    "faster_muon": {"optimizer.kind": "muon", "optimizer.learning_rate": 4e-3},
+    "wide_frame_muon": {
+        "model.frame_width": 384,
+        "optimizer.kind": "muon",
+        "optimizer.learning_rate": 2e-3,
+    },
 }
 
 
 def get_config(name: str = "base") -> ml_collections.ConfigDict:
     """The config of one of `VARIANTS`."""
     config = codec_base.get_config()
-    config.steps, config.adversarial_from = 1_000, 1_000_000
-    config.every = dict(log=20, checkpoint=500, evaluate=1_000)
-    config.evaluation_batches = 32
-    config.update_from_flattened_dict(VARIANTS[name])
+    config.update_from_flattened_dict(BASE | VARIANTS[name])
     return config

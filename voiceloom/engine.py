@@ -109,6 +109,7 @@ class Engine:
         codec, lm = weights.codec, weights.lm
         self.books, self.voice_width = lm.config.books, lm.config.voice_width
         self.sample_rate = codec.config.sample_rate
+        self.entries = codec.config.entries
         self.frame_samples = codec.config.frame_samples
         self.delay_samples = codec.config.delay_samples
         self.frame_s = self.frame_samples / self.sample_rate

@@ -49,6 +49,11 @@ GROUPS = {
         "human/asterisk", {"split": "test", "language": "en"}, "human prompts, a seen reader"
     ),
     "crowd": Group("human/crowd", {"split": "test"}, "unseen humans, no text"),
+    "german": Group("human/kerstin", {"split": "test"}, "a seen reader of German"),
+    "spanish": Group("human/asterisk", {"split": "test", "language": "es"}, "prompts in Spanish"),
+    "french": Group("human/asterisk", {"split": "test", "language": "fr"}, "prompts in French"),
+    "italian": Group("human/asterisk", {"split": "test", "language": "it"}, "prompts in Italian"),
+    "russian": Group("human/asterisk", {"split": "test", "language": "ru"}, "prompts in Russian"),
     "hard": Group("synthetic", {"split": "eval", "source": "hard"}, "repeats, letters, twisters"),
     "statement": Group("synthetic", {"split": "eval", "source": "statement"}, "short statements"),
     "question": Group("synthetic", {"split": "eval", "source": "question"}, "the same, asked"),
@@ -216,20 +221,20 @@ def judge(
         sound = system(clip)
         heard = errors = words = None
         if clip.text is not None:
-            heard = panel.transcriber.transcribe(*_pair(sound))
+            heard = panel.transcriber.transcribe(*pair(sound))
             errors, words = judges.word_errors(clip.text, heard)
         if clip.others and clip.compare_with not in known:
             reference = Waveform.load(clip.compare_with)
-            known[clip.compare_with] = panel.speakers.embed(*_pair(reference))
+            known[clip.compare_with] = panel.speakers.embed(*pair(reference))
         similarity = None
         if clip.others:
-            similarity = float(panel.speakers.embed(*_pair(sound)) @ known[clip.compare_with])
+            similarity = float(panel.speakers.embed(*pair(sound)) @ known[clip.compare_with])
         pesq = estoi = None
         if name in COPIES:
             original = recording(clip).samples
-            pesq = judges.pesq_wb(original, *_pair(sound))
-            estoi = judges.estoi(original, *_pair(sound))
-        track = judges.pitch(*_pair(sound))
+            pesq = judges.pesq_wb(original, *pair(sound))
+            estoi = judges.estoi(original, *pair(sound))
+        track = judges.pitch(*pair(sound))
         semitones = 12 * np.log2(track.hz[track.voiced])
         voiced = len(semitones) >= 10  # a tenth of a second: less is no melody
         rows.append(
@@ -253,7 +258,8 @@ def judge(
     return rows
 
 
-def _pair(sound: Waveform) -> tuple[np.ndarray, int]:
+def pair(sound: Waveform) -> tuple[np.ndarray, int]:
+    """Returns samples and rate, as the judges take them."""
     return sound.samples, sound.sample_rate
 
 

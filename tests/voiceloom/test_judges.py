@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.signal
 
 from voiceloom import judges
 
@@ -121,6 +122,15 @@ def test_align_finds_the_lag(delay):
     assert pair.delay_s == delay / RATE
     assert len(pair.reference) == len(pair.degraded) >= len(original) - abs(delay)
     np.testing.assert_allclose(pair.degraded, 0.5 * pair.reference, atol=1e-7)
+
+
+def test_align_finds_a_copy_that_kept_no_phase():
+    original = babble(2.0)
+    phase = np.random.default_rng(1).uniform(0, 2 * np.pi, 513)
+    spectrum = scipy.signal.stft(original, nperseg=1024)[2]
+    copy = scipy.signal.istft(spectrum * np.exp(1j * phase)[:, None], nperseg=1024)[1]
+    pair = judges.align(original, np.pad(copy, (800, 0)), RATE)
+    assert pair.delay_s == pytest.approx(800 / RATE, abs=0.02)
 
 
 def test_fidelity_ignores_delay_and_hears_noise():

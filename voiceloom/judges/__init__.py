@@ -14,11 +14,13 @@ loss may use them:
 """
 
 from voiceloom.judges.intervals import Interval, bootstrap
+from voiceloom.judges.needs import RATE, at_16k
 from voiceloom.judges.sound import Aligned, Pitch, align, estoi, pesq_wb, pitch
 from voiceloom.judges.speakers import SpeakerEncoder, read_torch
 from voiceloom.judges.words import Transcriber, WordErrors, spoken_words, word_errors
 
 __all__ = [
+    "RATE",
     "Aligned",
     "Interval",
     "Pitch",
@@ -26,6 +28,7 @@ __all__ = [
     "Transcriber",
     "WordErrors",
     "align",
+    "at_16k",
     "bootstrap",
     "estoi",
     "pesq_wb",

@@ -47,10 +47,22 @@ def align(
     sample_rate: int,
     max_delay_s: float = 0.2,
 ) -> Aligned:
-    """Returns both signals over what they share, at the lag where they correlate most."""
-    lags = signal.correlation_lags(len(degraded), len(reference))
-    scores = signal.correlate(degraded, reference, method="fft")
-    lag = int(lags[np.argmax(np.where(abs(lags) <= max_delay_s * sample_rate, scores, -np.inf))])
+    """Returns both signals over what they share, at the lag where they are most alike.
+
+    The envelopes say where, to some milliseconds, and the waveforms exactly where near there: a
+    codec that keeps no phase gives a waveform that fits nowhere better than anywhere.
+    """
+
+    def best(x: np.ndarray, y: np.ndarray, near: int, reach: float) -> int:
+        lags = signal.correlation_lags(len(y), len(x))
+        scores = signal.correlate(y, x, method="fft")
+        return int(lags[np.argmax(np.where(abs(lags - near) <= reach, scores, -np.inf))])
+
+    smooth = signal.windows.hann(round(0.008 * sample_rate))
+    envelopes = [np.convolve(np.abs(x), smooth, "same") for x in (reference, degraded)]
+    envelopes = [x - x.mean() for x in envelopes]
+    rough = best(*envelopes, 0, max_delay_s * sample_rate)
+    lag = best(reference, degraded, rough, 0.003 * sample_rate)
     reference, degraded = reference[max(-lag, 0) :], degraded[max(lag, 0) :]
     size = min(len(reference), len(degraded))
     return Aligned(reference[:size], degraded[:size], lag / sample_rate)
