@@ -1,0 +1,115 @@
+"""The comparison of codecs: real bytes, fair distances, and a table and picture of them."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+import voiceloom
+from experiments import coders
+from experiments.codec_quality import (
+    METRICS,
+    Row,
+    bd_rate,
+    draw,
+    f0_distance,
+    markdown,
+    mel_distance,
+    summarise,
+    with_babble,
+)
+from tests.voiceloom.tiny import write_release
+from voiceloom import judges
+
+RATE = 16_000
+
+
+def speechlike(seconds: float = 1.5, f0_hz: float = 140.0) -> np.ndarray:
+    """Harmonics in syllables [S] at 16 kHz."""
+    time = np.arange(int(seconds * RATE)) / RATE
+    tones = sum(np.sin(2 * np.pi * k * f0_hz * time) / k for k in range(1, 20))
+    return (0.1 * tones * np.abs(np.sin(2 * np.pi * 2 * time))).astype(np.float32)
+
+
+def test_our_bytes_are_those_of_the_codes_and_time_is_kept(tmp_path):
+    engine = voiceloom.load(write_release(tmp_path / "release"), warm=False).engine
+    samples = speechlike()
+    coded = coders.voiceloom(engine, 2).code(samples, RATE)
+    frames = -(-round(1.5 * engine.sample_rate + engine.delay_samples) // engine.frame_samples)
+    assert coded.payload_bytes == -(-frames * 2 * round(np.log2(engine.entries)) // 8)
+    assert coded.samples.shape == samples.shape
+
+
+@pytest.mark.parametrize("coder", coders.classical(), ids=lambda coder: coder.name)
+def test_a_classical_codec_gives_back_the_clip_for_about_its_rate(coder):
+    samples = speechlike(3.0)
+    coded = coder.code(samples, RATE)
+    assert coded.samples.shape == samples.shape
+    assert abs(judges.align(samples, coded.samples, RATE).delay_s) < 0.05
+    loud = [np.sqrt(np.mean(x**2)) for x in (samples, coded.samples)]
+    assert 0.3 < loud[1] / loud[0] < 3
+    assert 0.5 < 8 * coded.payload_bytes / 3.0 / 1000 < 20
+
+
+def test_ogg_pages_and_headers_are_not_counted(tmp_path):
+    if not shutil.which("opusenc"):
+        pytest.skip("needs opus-tools")
+    import soundfile
+
+    soundfile.write(tmp_path / "in.wav", speechlike(2.0), RATE)
+    command = "opusenc --quiet --hard-cbr --bitrate 16 --framesize 20 in.wav coded.ogg".split()
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    data = (tmp_path / "coded.ogg").read_bytes()
+    packets, odd = divmod(coders._payload(data), 40)  # 16 kbit/s for 20 ms are 40 bytes
+    assert odd == 0 and 100 <= packets <= 103
+    assert coders._payload(b"headerless") == 10
+
+
+def point(coder: str, kbps: float, quality: float):
+    rows = [
+        Row("crowd", str(i), coder, 1.0, round(kbps * 125), 10 - round(quality), 10, quality / 10,
+            quality / 10, quality / 2, 1 / quality, 10 - quality)
+        for i in range(4)
+    ]  # fmt: skip
+    return summarise(rows)[0]
+
+
+def test_half_the_bits_for_the_same_quality_is_minus_a_half():
+    theirs = [point("opus", 2.0 * k, q) for k, q in ((1, 2), (2, 4), (4, 6))]
+    ours = [point("voiceloom", 1.0 * k, q) for k, q in ((1, 2), (2, 4), (4, 6))]
+    for name in METRICS:
+        assert bd_rate(ours, theirs, name) == pytest.approx(-0.5, abs=0.01)
+    better = [point("voiceloom", 1.0, 8), point("voiceloom", 2.0, 9)]
+    assert bd_rate(better, theirs, "pesq") is None
+
+
+def test_the_table_and_the_picture_show_every_coder(tmp_path):
+    points = [point("opus 6", 6.0, 5), point("voiceloom 8 books", 1.0, 4)]
+    table = markdown(points)
+    assert "| crowd | voiceloom 8 books | 4 | 1.00 | 60.0 [60.0, 60.0] | 0.400 " in table
+    assert table.count("\n") == 4
+    draw(points, tmp_path / "rates.png")
+    assert (tmp_path / "rates.png").stat().st_size > 10_000
+
+
+def test_a_melody_a_semitone_off_is_a_semitone_off_at_any_lag():
+    hz = np.repeat([0.0, 120, 150, 0, 100], 20)
+    track = lambda hz: judges.Pitch(np.arange(len(hz)) / 100, hz, hz > 0)  # noqa: E731
+    raised = np.concatenate([np.zeros(3), hz * 2 ** (1 / 12)])
+    assert f0_distance(track(hz), 0.03, track(raised)) == pytest.approx(1.0)
+    assert f0_distance(track(hz), 0.0, track(0 * hz)) is None
+
+
+def test_mel_distance_is_that_of_the_level():
+    sound = np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+    assert mel_distance(sound, sound) == 0
+    assert mel_distance(sound, sound * 0.5) == pytest.approx(6.02, abs=0.01)
+
+
+def test_babble_is_ten_decibels_below():
+    clips = [(str(i), speechlike(1.0 + i / 10, 90 + 7 * i)) for i in range(30)]
+    mixed = with_babble(clips[3][1] * 0.1, clips, "3")
+    noise = mixed - clips[3][1] * 0.1
+    ratio = np.mean((0.1 * clips[3][1]) ** 2) / np.mean(noise**2)
+    assert 10 * np.log10(ratio) == pytest.approx(10.0, abs=0.1)
