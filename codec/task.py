@@ -179,7 +179,7 @@ class CodecTask:
         ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state.ema, params)
         metrics |= {
             "critic": critic_value,
-            "gradient_norm": optax.global_norm(grads),
+            "gradient_norm": optax.tree.norm(grads),
             "perplexity_first": perplexity(share)[0],
             "perplexity_mean": perplexity(share).mean(),
         }

@@ -188,7 +188,7 @@ class LMTask:
         # Young averages follow fast, or the first evaluations would show the initial weights.
         decay = jnp.minimum(config.ema_decay, (1.0 + state.step) / (10.0 + state.step))
         ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, state.ema, params)
-        metrics = {"loss": total} | metrics | {"gradient": optax.global_norm(grads)}
+        metrics = {"loss": total} | metrics | {"gradient": optax.tree.norm(grads)}
         return TrainState(state.step + 1, params, ema, opt_state, state.key), metrics
 
     def eval_step(self, params: dict, batch: dict) -> dict[str, Float[Array, " B"]]:
