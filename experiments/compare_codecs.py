@@ -93,6 +93,8 @@ def train_variants(workdir: pathlib.Path) -> list[pathlib.Path]:
     """Trains every variant of the default codec; one that is trained is left as it is."""
     runs = [workdir / name for name in codec_variants.VARIANTS]
     for run in runs:
+        if (run / "checkpoints" / str(codec_variants.get_config(run.name).steps)).exists():
+            continue
         config = f"--config=experiments/codec_variants.py:{run.name}"
         command = [sys.executable, "-m", "experiments.train", config, f"--workdir={run}"]
         subprocess.run(command, check=True)
