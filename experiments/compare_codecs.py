@@ -65,7 +65,7 @@ def measure(run: pathlib.Path, count: int) -> list[dict]:
                 {
                     "run": run.name,
                     "step": step,
-                    "core-hours": round(core_hours(run), 2),
+                    "core-hours": round(core_hours(run), 2) or "",
                     "M params": round(sum(x.size for x in jax.tree.leaves(params)) / 1e6, 1),
                     "Hz": task.cfg.frame_rate,
                     "books": books,
