@@ -136,8 +136,8 @@ class Bench:
                     errors=words.errors,
                     words=words.words,
                     similarity=float(voice @ self.speakers.embed(samples, RATE)),
-                    estoi=judges.estoi(original, samples, RATE),
-                    pesq=judges.pesq_wb(original, samples, RATE),
+                    estoi=judges.estoi(pair),
+                    pesq=judges.pesq_wb(pair),
                     f0_off_st=f0_distance(melody, pair.delay_s, judges.pitch(samples, RATE)),
                     mel_db=mel_distance(pair.reference, pair.degraded),
                 )
@@ -210,10 +210,7 @@ def markdown(points: Sequence[Point]) -> str:
     lines = [f"| set | coder | clips | kbit/s | {' | '.join(titles)} |"]
     lines += ["|---|---|--:|--:|" + "--:|" * len(titles)]
     for point in points:
-        cells = []
-        for name, metric in METRICS.items():
-            mean, low, high = (f"{metric.scale * v:.{metric.digits}f}" for v in point.scores[name])
-            cells.append(f"{mean} [{low}, {high}]")
+        cells = [point.scores[k].written(m.digits, m.scale) for k, m in METRICS.items()]
         about = f"{point.set} | {point.coder} | {point.clips} | {point.kbps:.2f}"
         lines.append(f"| {about} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

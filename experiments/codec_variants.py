@@ -1,6 +1,6 @@
 """The default codec with one thing changed, trained briefly: what the recipe was chosen from.
 
-    python -m experiments.compare_codecs --variants --out experiments/results/codec_ablation.md
+    python -m experiments.compare_codecs --variants --count 12 --out runs/codec_ablation.md
     python -m experiments.train --config=experiments/codec_variants.py:fast --workdir=runs/fast
 
 A thousand steps without critics, the rate decayed at the end, tell these apart; the critics are a

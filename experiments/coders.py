@@ -36,13 +36,11 @@ class Coder(NamedTuple):
     Attributes:
         family: "voiceloom", "opus", "codec2", "speex", "lc3".
         setting: In the family's own words, such as "8 books" or "6 kbit/s".
-        latency_ms: Algorithmic: a frame, and what it looks ahead or lags.
         code: Samples and their rate in, the coded ones out.
     """
 
     family: str
     setting: str
-    latency_ms: float
     code: Callable[[Samples, int], Coded]
 
     @property
@@ -63,8 +61,7 @@ def voiceloom(engine: Engine, books: int) -> Coder:
         back = soxr.resample(decoded, engine.sample_rate, rate)
         return Coded(_fit(back, len(samples)), math.ceil(codes.size * bits / 8))
 
-    latency_ms = 1000 * (engine.frame_s + engine.delay_samples / engine.sample_rate)
-    return Coder("voiceloom", f"{books} books", latency_ms, code)
+    return Coder("voiceloom", f"{books} books", code)
 
 
 def opus(kbps: float) -> Coder:
@@ -73,7 +70,7 @@ def opus(kbps: float) -> Coder:
         f"opusenc --quiet --speech --bitrate {kbps} --framesize 20 in.wav coded.ogg",
         "opusdec --quiet --rate {rate} coded.ogg out.wav",
     )
-    return Coder("opus", f"{kbps:g} kbit/s", 26.5, _by_commands(commands, "coded.ogg", 16_000))
+    return Coder("opus", f"{kbps:g} kbit/s", _by_commands(commands, "coded.ogg", 16_000))
 
 
 def speex(quality: int) -> Coder:
@@ -82,19 +79,19 @@ def speex(quality: int) -> Coder:
         f"speexenc --narrowband --quality {quality} in.wav coded.ogg",
         "speexdec coded.ogg out.wav",
     )
-    return Coder("speex", f"quality {quality}", 30.0, _by_commands(commands, "coded.ogg", 8_000))
+    return Coder("speex", f"quality {quality}", _by_commands(commands, "coded.ogg", 8_000))
 
 
 def codec2(mode: str) -> Coder:
     """Codec 2 in one of its modes, which are its bits a second."""
     commands = (f"c2enc {mode} in.raw coded.bit", f"c2dec {mode} coded.bit out.raw")
-    return Coder("codec2", mode, 40.0, _by_commands(commands, "coded.bit", 8_000))
+    return Coder("codec2", mode, _by_commands(commands, "coded.bit", 8_000))
 
 
 def lc3(kbps: int) -> Coder:
     """LC3 at 16 kHz in frames of 10 ms."""
     commands = (f"elc3 -b {1000 * kbps} in.wav coded.lc3", "dlc3 coded.lc3 out.wav")
-    return Coder("lc3", f"{kbps} kbit/s", 12.5, _by_commands(commands, "coded.lc3", 16_000))
+    return Coder("lc3", f"{kbps} kbit/s", _by_commands(commands, "coded.lc3", 16_000))
 
 
 def classical() -> list[Coder]:

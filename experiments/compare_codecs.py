@@ -1,7 +1,9 @@
-"""Codec runs side by side on held-out clips: what every choice in the codec was decided by.
+r"""Codec runs side by side on held-out clips: what every choice in the codec was decided by.
 
-    python -m experiments.compare_codecs runs/pair_12 runs/pair_25 --out results/frame_rate.md
-    python -m experiments.compare_codecs --variants --out experiments/results/codec_ablation.md
+    python -m experiments.compare_codecs runs/pair_12 runs/pair_25 \
+        --out experiments/results/frame_rate.md
+    python -m experiments.compare_codecs --variants --count 12 \
+        --out experiments/results/codec_ablation.md
 
 Each run folder is a codec's; ESTOI, PESQ-WB and mel distance of its averaged parameters at half
 and at all of its books (1 and 2 kbit/s at 12.5 Hz), on unseen human and unseen synthetic speakers.
@@ -57,8 +59,9 @@ def measure(run: pathlib.Path, count: int) -> list[dict]:
             scores: dict[str, list[float]] = {"ESTOI": [], "PESQ-WB": [], "mel": []}
             for samples, bandwidth in tqdm.tqdm(originals, f"{run.name} {name} {books}"):
                 decoded = np.asarray(reconstruct(params, samples[None], books))[0]
-                scores["ESTOI"].append(judges.estoi(samples, decoded, 24_000))
-                scores["PESQ-WB"].append(judges.pesq_wb(samples, decoded, 24_000))
+                pair = judges.align(samples, decoded, 24_000)
+                scores["ESTOI"].append(judges.estoi(pair))
+                scores["PESQ-WB"].append(judges.pesq_wb(pair))
                 distance = mel_distance(decoded[None], samples[None], np.array([bandwidth]), 24_000)
                 scores["mel"].append(float(distance[0]))
             rows.append(
@@ -81,8 +84,7 @@ def table(rows: list[dict]) -> str:
     """Markdown of the rows."""
 
     def cell(v) -> str:
-        interval = isinstance(v, judges.Interval)
-        return f"{v.mean:.3f} [{v.low:.3f}, {v.high:.3f}]" if interval else str(v)
+        return v.written(3) if isinstance(v, judges.Interval) else str(v)
 
     lines = ["| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|"]
     lines += ["| " + " | ".join(map(cell, row.values())) + " |" for row in rows]

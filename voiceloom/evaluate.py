@@ -231,9 +231,8 @@ def judge(
             similarity = float(panel.speakers.embed(*pair(sound)) @ known[clip.compare_with])
         pesq = estoi = None
         if name in COPIES:
-            original = recording(clip).samples
-            pesq = judges.pesq_wb(original, *pair(sound))
-            estoi = judges.estoi(original, *pair(sound))
+            aligned = judges.align(recording(clip).samples, *pair(sound))
+            pesq, estoi = judges.pesq_wb(aligned), judges.estoi(aligned)
         track = judges.pitch(*pair(sound))
         semitones = 12 * np.log2(track.hz[track.voiced])
         voiced = len(semitones) >= 10  # a tenth of a second: less is no melody
@@ -356,10 +355,7 @@ def markdown(summaries: Sequence[Summary]) -> str:
 
 
 def _cell(interval: judges.Interval | None, digits: int, scale: int = 1) -> str:
-    if interval is None:
-        return ""
-    mean, low, high = (f"{scale * value:.{digits}f}" for value in interval)
-    return f"{mean} [{low}, {high}]"
+    return "" if interval is None else interval.written(digits, scale)
 
 
 def save(out: Path, rows: Sequence[Row], panel: Panel) -> str:

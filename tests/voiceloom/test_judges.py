@@ -140,10 +140,9 @@ def test_fidelity_ignores_delay_and_hears_noise():
     late = np.pad(original, (800, 0))
     noisy = original + 0.1 * np.random.default_rng(0).standard_normal(len(original))
     for score in (judges.pesq_wb, judges.estoi):
-        assert score(original, late, RATE) == pytest.approx(
-            score(original, original, RATE), rel=0.02
-        )
-        assert score(original, noisy, RATE) < 0.8 * score(original, late, RATE)
+        of = lambda copy, score=score: score(judges.align(original, copy, RATE))  # noqa: E731
+        assert of(late) == pytest.approx(of(original), rel=0.02)
+        assert of(noisy) < 0.8 * of(late)
 
 
 @pytest.mark.parametrize("f0_hz, rate", [(95.0, 16_000), (210.0, 24_000)])

@@ -13,6 +13,11 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def written(self, digits: int, scale: float | int = 1) -> str:
+        """Returns "8.7 [6.7, 10.6]"."""
+        mean, low, high = (f"{scale * value:.{digits}f}" for value in self)
+        return f"{mean} [{low}, {high}]"
+
 
 def bootstrap(
     values: ArrayLike,

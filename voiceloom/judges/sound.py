@@ -19,7 +19,7 @@ class Pitch(NamedTuple):
 
 
 class Aligned(NamedTuple):
-    """A copy shifted onto its original, both cut to what they share; the copy's lag in seconds."""
+    """A copy shifted onto its original, both at 16 kHz and cut to what they share; its lag."""
 
     reference: Float[np.ndarray, " S"]
     degraded: Float[np.ndarray, " S"]
@@ -47,7 +47,7 @@ def align(
     sample_rate: int,
     max_delay_s: float = 0.2,
 ) -> Aligned:
-    """Returns both signals over what they share, at the lag where they are most alike.
+    """Returns both signals at 16 kHz over what they share, at the lag where they are most alike.
 
     The envelopes say where, to some milliseconds, and the waveforms exactly where near there: a
     codec that keeps no phase gives a waveform that fits nowhere better than anywhere.
@@ -58,28 +58,22 @@ def align(
         scores = signal.correlate(y, x, method="fft")
         return int(lags[np.argmax(np.where(abs(lags - near) <= reach, scores, -np.inf))])
 
-    smooth = signal.windows.hann(round(0.008 * sample_rate))
+    reference, degraded = at_16k(reference, sample_rate), at_16k(degraded, sample_rate)
+    smooth = signal.windows.hann(round(0.008 * RATE))
     envelopes = [np.convolve(np.abs(x), smooth, "same") for x in (reference, degraded)]
     envelopes = [x - x.mean() for x in envelopes]
-    rough = best(*envelopes, 0, max_delay_s * sample_rate)
-    lag = best(reference, degraded, rough, 0.003 * sample_rate)
+    rough = best(*envelopes, 0, max_delay_s * RATE)
+    lag = best(reference, degraded, rough, 0.003 * RATE)
     reference, degraded = reference[max(-lag, 0) :], degraded[max(lag, 0) :]
     size = min(len(reference), len(degraded))
-    return Aligned(reference[:size], degraded[:size], lag / sample_rate)
+    return Aligned(reference[:size], degraded[:size], lag / RATE)
 
 
-def pesq_wb(
-    reference: Float[np.ndarray, " S"], degraded: Float[np.ndarray, " S2"], sample_rate: int
-) -> float:
+def pesq_wb(pair: Aligned) -> float:
     """Returns wide-band PESQ (ITU-T P.862.2, 1.0 to 4.64) of a copy against its original."""
-    pair = align(at_16k(reference, sample_rate), at_16k(degraded, sample_rate), RATE)
     return float(require("pesq").pesq(RATE, pair.reference, pair.degraded, "wb"))
 
 
-def estoi(
-    reference: Float[np.ndarray, " S"], degraded: Float[np.ndarray, " S2"], sample_rate: int
-) -> float:
+def estoi(pair: Aligned) -> float:
     """Returns extended short-time intelligibility (0 to 1) of a copy against its original."""
-    pair = align(at_16k(reference, sample_rate), at_16k(degraded, sample_rate), RATE)
-    stoi = require("pystoi").stoi
-    return float(stoi(pair.reference, pair.degraded, RATE, extended=True))
+    return float(require("pystoi").stoi(pair.reference, pair.degraded, RATE, extended=True))
