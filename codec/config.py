@@ -18,9 +18,12 @@ class Config:
         sample_rate: of input and output, Hz. The encoder only looks at 0-8 kHz, so sources of
             16 kHz (resampled up) and of 24 kHz look alike to it.
         frame_rate: code frames a second.
-        books: residual codebooks Q.
+        quantizer: "residual" vectors, "scalar" grids, or "split": one vector, then scalars.
+        books: codebooks Q.
         entries: codes per book K.
-        code_dim: width of the L2-normalised lookup (DAC: 8).
+        code_dim: width of the L2-normalised lookup (DAC: 8); of "scalar", the numbers in a book.
+        stages: of "scalar": above 1, later books cut the cells of the earlier ones again.
+        first_entries: of "split": entries of its first book.
         width: of the trunk at 50 Hz.
         frame_width: of the blocks at the frame rate, and of the residual that is quantised.
         encoder_blocks, decoder_blocks: at 50 Hz.
@@ -31,9 +34,12 @@ class Config:
 
     sample_rate: int = 24_000
     frame_rate: float = 12.5
+    quantizer: str = "residual"
     books: int = 16
     entries: int = 1024
     code_dim: int = 8
+    stages: int = 1
+    first_entries: int = 1024
     width: int = 256
     frame_width: int = 256
     encoder_blocks: int = 3
@@ -48,6 +54,12 @@ class Config:
                 f"sample_rate {self.sample_rate} must be a multiple of 100 and frame_rate "
                 f"{self.frame_rate} must divide 50 Hz (12.5 or 25)"
             )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Entries of each book."""
+        first = self.first_entries if self.quantizer == "split" else self.entries
+        return (first,) + (self.entries,) * (self.books - 1)
 
     @property
     def hop(self) -> int:
@@ -72,3 +84,10 @@ class Config:
         encoder has already heard, so the decoder never has to guess ahead.
         """
         return 2 * self.hop
+
+    @property
+    def memory_frames(self) -> int:
+        """The decoder's output depends on no more than this many frames before its own."""
+        past = self.kernel - 1
+        trunk = -(-self.decoder_blocks * past // self.trunk_steps)
+        return self.frame_blocks * past + trunk + 1  # the last for the overlap of the windows

@@ -1,4 +1,4 @@
-"""The codec: log-spectrum -> causal trunk -> residual codes -> causal trunk -> inverse STFT.
+"""The codec: log-spectrum -> causal trunk -> codes -> causal trunk -> inverse STFT.
 
 Causal throughout: frame t of the codes depends on samples up to the end of frame t only, and
 decoded block t on codes up to t. Everything is a matrix product at 100 Hz or below (Vocos-style
@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from codec.config import Config
 from codec.layers import Trunk
-from codec.quantize import Quantized, ResidualQuantizer
+from codec.quantize import Quantized, make_quantizer
 from codec.spectrum import Analysis, Synthesis
 
 
@@ -118,9 +118,7 @@ class Codec(nnx.Module):
     def __init__(self, cfg: Config, *, rngs: nnx.Rngs):
         self.cfg = cfg
         self.encoder = Encoder(cfg, rngs=rngs)
-        self.quantizer = ResidualQuantizer(
-            cfg.frame_width, cfg.books, cfg.entries, cfg.code_dim, rngs=rngs
-        )
+        self.quantizer = make_quantizer(cfg, rngs=rngs)
         self.decoder = Decoder(cfg, rngs=rngs)
 
     def init_encoder_state(self, batch: int) -> EncoderState:
@@ -147,8 +145,10 @@ class Codec(nnx.Module):
         """T * P samples, `Config.delay_samples` late, and the new state. Any leading books do."""
         return self.decoder(self.quantizer.decode(codes), state)
 
-    def __call__(self, samples: Float[Array, "B S"], depth: Int[Array, " B"]) -> Reconstruction:
+    def __call__(
+        self, samples: Float[Array, "B S"], depth: Int[Array, " B"], key: Array
+    ) -> Reconstruction:
         """Training form: `samples` through `depth` books per example and back."""
         latent, _ = self.encoder(samples)
-        quantized = self.quantizer(latent, depth)
+        quantized = self.quantizer(latent, depth, key)
         return Reconstruction(self.decoder(quantized.latent)[0], quantized)

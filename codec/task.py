@@ -22,11 +22,10 @@ from codec.config import Config
 from codec.discriminator import Discriminator
 from codec.losses import adversarial, feature_matching, hinge, mel_distance
 from codec.model import Codec
-from codec.quantize import perplexity, reseed, usage
+from codec.quantize.usage import entropy, perplexity, uniform, usage
 from data import pipeline
 
 USAGE_DECAY = 0.99
-DEAD_SHARE = 0.05  # of uniform usage; below it an entry is re-seeded
 
 
 class TrainState(typing.NamedTuple):
@@ -49,7 +48,8 @@ class CodecTask:
         self.config = config
         self.cfg = Config(**config.model)
         self.sample_rate = self.cfg.sample_rate
-        self.graph = nnx.graphdef(nnx.eval_shape(lambda: self._make(jax.random.key(0))))
+        shapes = nnx.eval_shape(lambda: self._make(jax.random.key(0)))
+        self.graph, self.quantizer = nnx.graphdef(shapes), shapes.quantizer
         self.critic_graph = nnx.graphdef(
             nnx.eval_shape(lambda: self._make_critic(jax.random.key(0)))
         )
@@ -96,7 +96,7 @@ class CodecTask:
             opt_state=self.optimizer.init(params),
             critic=critic,
             critic_opt_state=self.critic_optimizer.init(critic),
-            usage=jnp.full((self.cfg.books, self.cfg.entries), 1 / self.cfg.entries, jnp.float32),
+            usage=uniform(self.cfg.sizes),
             key=key,
         )
 
@@ -113,7 +113,7 @@ class CodecTask:
         """One step of both players. `batch`: samples [B, S], bandwidth_hz [B]."""
         weights, delay = self.config.weights, self.cfg.delay_samples
         key = jax.random.fold_in(state.key, state.step)
-        depth_key, seed_key = jax.random.split(key)
+        depth_key, dither_key, revive_key = jax.random.split(key, 3)
         samples, bandwidth_hz = batch["samples"], batch["bandwidth_hz"]
         depth = self._depths(depth_key, samples.shape[0])
         # The target is the input, `delay` earlier; the critics judge the first rows only (cost).
@@ -122,7 +122,7 @@ class CodecTask:
         critic = lambda params, x: nnx.merge(self.critic_graph, params)(x)  # noqa: E731
 
         def generator_loss(params, playing):
-            out = nnx.merge(self.graph, params)(samples, depth)
+            out = nnx.merge(self.graph, params)(samples, depth, dither_key)
             fake = out.samples[:, delay:]
             mel = mel_distance(fake, target, bandwidth_hz, self.cfg.sample_rate).mean()
             quantization = out.quantized.loss.mean()
@@ -165,16 +165,11 @@ class CodecTask:
         updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         share = USAGE_DECAY * state.usage + (1 - USAGE_DECAY) * usage(
-            quantized.codes, self.cfg.entries
+            quantized.codes, max(self.cfg.sizes)
         )
-        table, share = reseed(
-            params["quantizer"]["table"],
-            share,
-            quantized.projected,
-            seed_key,
-            DEAD_SHARE / self.cfg.entries,
+        params["quantizer"], share = self.quantizer.revive(
+            params["quantizer"], share, quantized, revive_key
         )
-        params["quantizer"]["table"] = table
         decay = jnp.minimum(self.config.ema_decay, (1.0 + state.step) / (10.0 + state.step))
         ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state.ema, params)
         metrics |= {
@@ -182,6 +177,7 @@ class CodecTask:
             "gradient_norm": optax.tree.norm(grads),
             "perplexity_first": perplexity(share)[0],
             "perplexity_mean": perplexity(share).mean(),
+            "bits_per_frame": entropy(share).sum(),
         }
         state = TrainState(
             state.step + 1,

@@ -68,6 +68,32 @@ def audio_crops(
     )
 
 
+def code_crops(
+    folders: Sequence[str], split: str, frames: int, batch: int, seed: int
+) -> grain.IterDataset:
+    """Endless batches of `codes` int32 [B, T, Q]: every clip alike, -1 beyond its end.
+
+    Args:
+        folders: Folders of code records, `runs/codes/NAME`.
+        split: Of all the folders.
+        frames: Of a crop.
+        batch: Crops to a batch.
+        seed: Of the order and of every crop.
+    """
+    readers = [Reader(folder, split) for folder in folders]
+    codes = [reader[i]["codes"] for reader in readers for i in range(len(reader))]
+    if not codes:
+        raise records.RecordError(f"{', '.join(map(str, folders))}: no clip in split {split!r}")
+
+    def crop(clip: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        start = rng.integers(max(1, len(codes[clip]) - frames + 1))
+        cut = codes[clip][start : start + frames].astype(np.int32)
+        return {"codes": np.pad(cut, ((0, frames - len(cut)), (0, 0)), constant_values=-1)}
+
+    stream = grain.MapDataset.range(len(codes)).seed(seed).shuffle().repeat().random_map(crop)
+    return stream.batch(batch, drop_remainder=True).to_iter_dataset()
+
+
 def clips(folder: str | os.PathLike, split: str) -> grain.MapDataset:
     """The records of a split in order, once, with `samples` as float32."""
     return grain.MapDataset.source(Reader(folder, split)).map(_with_floats)

@@ -72,7 +72,7 @@ def measure(run: pathlib.Path, count: int) -> list[dict]:
                     "M params": round(sum(x.size for x in jax.tree.leaves(params)) / 1e6, 1),
                     "Hz": task.cfg.frame_rate,
                     "books": books,
-                    "kbit/s": task.cfg.frame_rate * books * np.log2(task.cfg.entries) / 1000,
+                    "kbit/s": task.cfg.frame_rate * np.log2(task.cfg.sizes[:books]).sum() / 1000,
                     "clips": name,
                 }
                 | {k: judges.bootstrap(v) for k, v in scores.items()}

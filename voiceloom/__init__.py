@@ -5,6 +5,7 @@
     speech = synth.say("Good evening.", voice="af_heart") # .samples, .sample_rate, .save(path)
     for chunk in synth.stream(text, voice=synth.voice("reference.wav")):
         play(chunk.samples)
+    codec = voiceloom.load_codec()                        # .encode, .decode, and their streams
 
 The names below are what a user needs; jax is imported when the first of them that needs it is.
 """
@@ -16,12 +17,15 @@ from voiceloom.waveform import Chunk, Waveform
 
 if TYPE_CHECKING:
     from data.text import TextError
+    from voiceloom.speech_codec import SpeechCodec, load_codec
     from voiceloom.synthesizer import Speech, Synthesizer, load
     from voiceloom.voice import Voice, VoiceError
     from voiceloom.weights import WeightsError
 
 _HOME = {
     "load": "voiceloom.synthesizer",
+    "load_codec": "voiceloom.speech_codec",
+    "SpeechCodec": "voiceloom.speech_codec",
     "Synthesizer": "voiceloom.synthesizer",
     "Speech": "voiceloom.synthesizer",
     "Voice": "voiceloom.voice",
@@ -33,6 +37,7 @@ _HOME = {
 __all__ = [
     "Chunk",
     "Speech",
+    "SpeechCodec",
     "Synthesizer",
     "TextError",
     "Voice",
@@ -40,6 +45,7 @@ __all__ = [
     "Waveform",
     "WeightsError",
     "load",
+    "load_codec",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The command line: `voiceloom say`, `voiceloom voices`, `voiceloom demo`.
+"""The command line: `voiceloom say`, `voices`, `demo`, and `encode`, `decode`, `info` of the codec.
 
 Speech goes to a file, to stdout or to the loudspeaker chunk by chunk as it is made, text comes from
 an argument, a file or stdin line by line as it is written; what it cost goes to stderr. Everything
@@ -11,17 +11,18 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-from voiceloom.waveform import Chunk, wav_header
+from voiceloom.waveform import Waveform, wav_header
 
 DEFAULT_OUT = "speech.wav"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a command; returns the exit status: 0 done, 2 refused with a reason."""
+    """Runs a command; returns the exit status: 0 done, 1 done around damage, 2 refused."""
     args = _parser().parse_args(argv)
     try:
-        args.run(args)
+        return args.run(args) or 0
     except BrokenPipeError:  # whoever listened to stdout has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
@@ -58,7 +59,31 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("-v", "--voice", help="another voice")
     demo.set_defaults(run=_demo)
 
-    for command in (say, voices, demo):
+    encode = commands.add_parser("encode", help="recordings into token files")
+    encode.add_argument("source", metavar="IN", help="audio file, folder, or - for a WAV on stdin")
+    encode.add_argument("out", metavar="OUT", nargs="?", help="token file, folder, or - for stdout")
+    rate = encode.add_mutually_exclusive_group()
+    rate.add_argument("--kbps", type=float, default=1.0, help="nominal rate (default 1.0)")
+    rate.add_argument("--books", type=int, help="or the number of books")
+    encode.add_argument("--packet", type=int, metavar="FRAMES", help="frames in a packet (25: 2 s)")
+    encode.add_argument("--raw", type=int, metavar="HZ", help="stdin is 16-bit mono samples")
+    encode.set_defaults(run=_encode)
+
+    decode = commands.add_parser("decode", help="token files into audio")
+    decode.add_argument("source", metavar="IN", help="token file, folder, or - for stdin")
+    decode.add_argument("out", metavar="OUT", nargs="?", help="wav, flac, ogg, mp3, or - (a WAV)")
+    decode.add_argument(
+        "--from", dest="start", type=float, default=0.0, metavar="S", help="seconds"
+    )
+    decode.add_argument("--to", dest="stop", type=float, metavar="S", help="seconds")
+    decode.add_argument("--raw", action="store_true", help="stdout gets 16-bit mono samples")
+    decode.set_defaults(run=_decode)
+
+    info = commands.add_parser("info", help="what is in token files, and whether they are whole")
+    info.add_argument("files", metavar="FILE", nargs="+", type=Path)
+    info.set_defaults(run=_info)
+
+    for command in (say, voices, demo, encode, decode, info):
         command.add_argument("--weights", type=Path, help="folder (default: the repository's)")
     return parser
 
@@ -102,6 +127,82 @@ def _demo(args: argparse.Namespace) -> None:
     demo.run(args.weights, args.text or demo.TEXT, args.voice)
 
 
+def _encode(args: argparse.Namespace) -> None:
+    from voiceloom import coding
+    from voiceloom.speech_codec import load_codec
+
+    if args.raw and args.source != "-":
+        raise ValueError("--raw is about stdin: give - as IN")
+    codec = load_codec(args.weights)
+    books = args.books or codec.books_for(args.kbps)
+    for source, out in _pairs(args, coding.AUDIO, coding.SUFFIX):
+        blocks = coding.read_audio(source or sys.stdin.buffer, codec.sample_rate, args.raw)
+        with _bytes_to(out) as file:
+            told = coding.encode(blocks, file, codec, books, args.packet)
+        print(f"{out or 'stdout'}: {told}", file=sys.stderr)
+
+
+def _decode(args: argparse.Namespace) -> int:
+    from codec.bitstream.token_file import Reader
+    from voiceloom import coding
+    from voiceloom.speech_codec import load_codec
+
+    codec, damaged = load_codec(args.weights), 0
+    rate = codec.sample_rate
+    for source, out in _pairs(args, (coding.SUFFIX,), ".wav"):
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(open(source, "rb")) if source else sys.stdin.buffer
+            reader = Reader(file)
+            path = stack.enter_context(coding.whole(out)) if out else None
+            sink = _to_file(path, rate) if out else _to_stdout("raw" if args.raw else "wav", rate)
+            write = stack.enter_context(sink)
+            seconds = 0.0
+            for samples in coding.decode(reader, codec, args.start, args.stop):
+                write(Waveform(samples, rate))
+                seconds += len(samples) / rate
+        print(f"{out or 'stdout'}: {seconds:.2f} s", file=sys.stderr)
+        for problem in reader.problems:
+            print(f"voiceloom: {source or 'stdin'}: {problem}", file=sys.stderr)
+        damaged += bool(reader.problems)
+    return 1 if damaged else 0
+
+
+def _info(args: argparse.Namespace) -> int:
+    from voiceloom import coding
+    from voiceloom.speech_codec import load_codec
+
+    told = [coding.describe(path, load_codec(args.weights)) for path in args.files]
+    print("\n".join(told))
+    return 1 if any("damage:" in text for text in told) else 0
+
+
+def _pairs(
+    args: argparse.Namespace, suffixes: tuple[str, ...], to: str
+) -> Iterator[tuple[Path | None, Path | None]]:
+    """What to read and what to write; None is a pipe. A bar over the files of a folder."""
+    import tqdm
+
+    from voiceloom import coding
+
+    if args.source == "-":
+        return iter([(None, None if args.out in (None, "-") else Path(args.out))])
+    if args.out == "-":
+        return iter([(Path(args.source), None)])
+    pairs = coding.mirrored(Path(args.source), Path(args.out) if args.out else None, suffixes, to)
+    return iter(tqdm.tqdm(pairs, unit="file", disable=len(pairs) < 2))
+
+
+@contextlib.contextmanager
+def _bytes_to(out: Path | None) -> Iterator[BinaryIO]:
+    from voiceloom import coding
+
+    if out is None:
+        yield sys.stdout.buffer
+        return
+    with coding.whole(out) as part, open(part, "wb") as file:
+        yield file
+
+
 def _texts(args: argparse.Namespace) -> Iterable[str | Iterable[str]]:
     """The texts to speak: one, or one a line; stdin as an iterator, so that it streams."""
     if (args.text is None) == (args.file is None):
@@ -136,7 +237,7 @@ def _to_stdout(form: str, sample_rate: int) -> Iterator:
     if form == "wav":
         sys.stdout.buffer.write(wav_header(sample_rate))
 
-    def write(chunk: Chunk) -> None:
+    def write(chunk: Waveform) -> None:
         sys.stdout.buffer.write(chunk.pcm16())
         sys.stdout.buffer.flush()
 

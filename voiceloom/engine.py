@@ -12,25 +12,23 @@ for all of them. Today an engine's step serves one slot and a `Stream` is called
 nothing in the interface of `Stream` says so, which leaves room for many slots in one dispatch.
 """
 
-import os
-import threading
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jaxtyping import Array, Float, Float32, Int, Integer
+from jaxtyping import Array, Float32, Int, Integer
 
 from codec import Codec
 from data.phones import Units
 from lm import LM, sample
 from lm.text import Text
 from voiceloom import loudness
-from voiceloom.weights import Model, Weights
+from voiceloom.speech_codec import SpeechCodec
+from voiceloom.step import Step
+from voiceloom.weights import Weights
 
 MAX_FRAMES = 8
 """Frames in one dispatch at most: 0.64 s at 12.5 Hz."""
@@ -45,21 +43,6 @@ RESERVE = 0.5
 """Part of the lead that the making of one chunk may use up."""
 
 
-def use_compilation_cache() -> Path | None:
-    """Keeps compiled steps in ~/.cache/voiceloom, or where JAX_COMPILATION_CACHE_DIR says."""
-    if jax.config.jax_compilation_cache_dir:
-        return Path(jax.config.jax_compilation_cache_dir)
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(home) / "voiceloom" / "jax"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a read-only home: every start compiles
-        return None
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    return folder
-
-
 class Block(NamedTuple):
     """What one dispatch gave, T frames of it; fewer than asked for where the text ended."""
 
@@ -71,54 +54,20 @@ class Block(NamedTuple):
     decode_s: float
 
 
-class Step:
-    """A pure function of models and arrays, compiled ahead for every shape of its first argument.
-
-    A call with arrays of any other shape or type is an error, never a silent compilation.
-    """
-
-    def __init__(self, function: Callable, *models: Model, donate: int | None = None):
-        graphs = [model.graphdef for model in models]
-
-        def run(params, *args):
-            return function(*map(nnx.merge, graphs, params), *args)
-
-        self.compile_s = 0.0
-        self._jitted = jax.jit(run, donate_argnums=() if donate is None else donate + 1)
-        self._params = tuple(model.params for model in models)
-        self._compiled: dict[tuple[int, ...], Callable] = {}
-        self._lock = threading.Lock()
-
-    def __call__(self, *args: Any) -> Any:
-        shape = getattr(args[0], "shape", ()) if args else ()
-        compiled = self._compiled.get(shape)
-        if compiled is None:
-            with self._lock:
-                if shape not in self._compiled:
-                    begun = time.perf_counter()
-                    self._compiled[shape] = self._jitted.lower(self._params, *args).compile()
-                    self.compile_s += time.perf_counter() - begun
-                compiled = self._compiled[shape]
-        return compiled(self._params, *args)
-
-
 class Engine:
     """The compiled steps of one pair of models, shared by all streams and threads."""
 
     def __init__(self, weights: Weights):
         codec, lm = weights.codec, weights.lm
         self.books, self.voice_width = lm.config.books, lm.config.voice_width
-        self.sample_rate = codec.config.sample_rate
-        self.entries = codec.config.entries
-        self.frame_samples = codec.config.frame_samples
+        self.codec = SpeechCodec(codec)
+        self.sample_rate, self.frame_samples = codec.config.sample_rate, codec.config.frame_samples
         self.delay_samples = codec.config.delay_samples
         self.frame_s = self.frame_samples / self.sample_rate
         self.init = Step(_init, lm, codec)
         self.encode_text = Step(_encode_text, lm)
         self.generate = Step(_generate, lm, donate=4)
         self.decode_frames = Step(_decode, codec, donate=2)
-        self._init_encoder = Step(_init_encoder, codec)
-        self._encode = Step(_encode, codec, donate=1)
         self._encode_voice = Step(_encode_voice, lm)
 
     @property
@@ -158,26 +107,6 @@ class Engine:
             )
         sampling = sampling._replace(rate=rate * sampling.rate)
         return Stream(self, voice, seed, jax.tree.map(np.asarray, sampling))
-
-    def encode(self, samples: Float32[np.ndarray, " S"]) -> Int[np.ndarray, "T Q"]:
-        """All books of a recording, whole frames; memory does not grow with its length."""
-        size = MAX_FRAMES * self.frame_samples
-        padded = np.pad(samples.astype(np.float32), (0, -len(samples) % size))
-        state, codes = self._init_encoder(), []
-        for block in padded.reshape(-1, 1, size):
-            block_codes, state = self._encode(block, state)
-            codes.append(np.asarray(block_codes)[0])
-        return np.concatenate(codes)[: -(-len(samples) // self.frame_samples)]
-
-    def decode(self, codes: Int[np.ndarray, "T Q"]) -> Float32[np.ndarray, " S"]:
-        """The T * P samples of codes at the LM's books, later by `delay_samples`."""
-        state, parts = self.init(np.zeros(1, np.int32)).decoder, []
-        for start in range(0, len(codes), MAX_FRAMES):
-            block = codes[start : start + MAX_FRAMES].astype(np.int32)
-            padded = np.pad(block, ((0, MAX_FRAMES - len(block)), (0, 0)))[None]
-            samples, state = self.decode_frames(padded, np.int32(len(block)), state)
-            parts.append(np.asarray(samples)[0, : len(block) * self.frame_samples])
-        return np.concatenate(parts)
 
     def encode_voice(self, codes: Integer[np.ndarray, "T Q"]) -> Float32[np.ndarray, " Dv"]:
         """The voice vector of an utterance: the mean over crops as long as those of training."""
@@ -312,14 +241,6 @@ def _decode(codec: Codec, codes: Int[Array, "B T Q"], frames: Int[Array, ""], st
 
     samples = jnp.zeros((codes.shape[0], codes.shape[1] * size))
     return jax.lax.fori_loop(0, frames, body, (samples, state))
-
-
-def _init_encoder(codec: Codec):
-    return codec.init_encoder_state(1)
-
-
-def _encode(codec: Codec, samples: Float[Array, "B S"], state):
-    return codec.encode(samples, state)
 
 
 def _encode_voice(lm: LM, codes: Int[Array, "B T Q"], length: Int[Array, " B"]):

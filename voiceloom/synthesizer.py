@@ -24,6 +24,7 @@ from data.text import FrontEnd
 from voiceloom import engine as engines
 from voiceloom import weights
 from voiceloom.speaker import Report, Speaker
+from voiceloom.step import use_compilation_cache
 from voiceloom.voice import Voice, VoiceError, read_reference
 from voiceloom.waveform import Chunk, Waveform
 
@@ -41,7 +42,7 @@ def load(path: str | os.PathLike | None = None, warm: bool = True) -> "Synthesiz
     Raises:
         WeightsError: Missing, damaged, or not of one release.
     """
-    engines.use_compilation_cache()
+    use_compilation_cache()
     synth = Synthesizer(weights.load(path or weights.DEFAULT))
     if warm:
         synth.warm()
@@ -136,7 +137,7 @@ class Synthesizer:
         else:
             name = "reference" if isinstance(source, Waveform) else Path(source).stem
             samples = read_reference(source, self.sample_rate)
-            vector = self.engine.encode_voice(self.engine.encode(samples))
+            vector = self.engine.encode_voice(self.engine.codec.encode(samples[None])[0])
             return Voice(name, vector, accent, self._lm_hash)
         if found.lm_hash != self._lm_hash:
             raise VoiceError(
@@ -195,10 +196,8 @@ class Synthesizer:
 
     def codec_roundtrip(self, samples: Float32[np.ndarray, " S"]) -> Waveform:
         """Samples through the codec at the books the language model writes: its ceiling."""
-        delay, books = self.engine.delay_samples, self.engine.books
-        codes = self.engine.encode(np.pad(samples, (0, delay)))[:, :books]
-        decoded = self.engine.decode(codes)
-        return Waveform(decoded[delay : delay + len(samples)], self.sample_rate)
+        codes = self.engine.codec.encode(samples[None], self.engine.books)
+        return Waveform(self.engine.codec.decode(codes)[0, : len(samples)], self.sample_rate)
 
     def _speaker(
         self,

@@ -1,8 +1,9 @@
 """Weights on disk: what a release consists of, and every way in which one can be wrong.
 
-A folder with five files and a card:
+A folder with six files and a card:
 
     codec.safetensors  codec.json      the codec and its config
+    entropy.safetensors                whole numbers that token files are coded with; may be absent
     lm.safetensors     lm.json         the language model, its config, and the hash of *its* codec
     voices.safetensors                 a vector per named voice, bound to the language model
     README.md                          the model card
@@ -30,6 +31,7 @@ from safetensors import numpy as safetensors
 
 import codec
 import lm
+from codec.bitstream.entropy import EntropyModel, Tables
 from voiceloom.voice import Voice
 
 FORMAT = 1
@@ -81,6 +83,30 @@ def load_codec(folder: str | os.PathLike = DEFAULT) -> Model:
 def load_lm(folder: str | os.PathLike = DEFAULT) -> Model:
     """The language model in a folder, alone; raises WeightsError."""
     return _load_lm(Path(folder))[0]
+
+
+def load_entropy(folder: str | os.PathLike, model: Model) -> EntropyModel | None:
+    """The entropy model of a codec, or None where there is none; raises WeightsError."""
+    path = Path(folder) / "entropy.safetensors"
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "numpy") as file:
+            about = file.metadata()
+        tables = Tables(**safetensors.load_file(path))
+    except (SafetensorError, OSError, TypeError) as error:
+        raise WeightsError(f"{path}: damaged ({error}); {AGAIN}") from error
+    if about.get("codec_sha256") != model.hash:
+        raise WeightsError(f"{path}: learned from the codes of another codec; {AGAIN}")
+    return EntropyModel(tables, model.config.sizes)
+
+
+def save_entropy(folder: str | os.PathLike, tables: Tables, codec_hash: str) -> None:
+    """Writes entropy.safetensors, bound to the codec of that hash."""
+    tensors = {name: np.ascontiguousarray(table) for name, table in tables._asdict().items()}
+    safetensors.save_file(
+        tensors, Path(folder) / "entropy.safetensors", {"codec_sha256": codec_hash}
+    )
 
 
 def save_codec(folder: str | os.PathLike, cfg: codec.Config, params: dict, about: Mapping) -> str:
@@ -218,7 +244,7 @@ def _check_pair(folder: Path, codec_cfg: codec.Config, lm_cfg: lm.Config) -> Non
         f"{what}: codec {ours}, LM {theirs}"
         for what, ours, theirs, fits in (
             ("frame rate", codec_cfg.frame_rate, lm_cfg.frame_rate, lambda a, b: a == b),
-            ("entries", codec_cfg.entries, lm_cfg.entries, lambda a, b: a == b),
+            ("entries", codec_cfg.sizes, lm_cfg.entries, lambda a, b: set(a) == {b}),
             ("books", codec_cfg.books, lm_cfg.books, lambda a, b: a >= b),
             ("books of the voice", codec_cfg.books, lm_cfg.voice_books, lambda a, b: a >= b),
         )

@@ -1,4 +1,4 @@
-"""Residual vector quantisation with low-dimensional, L2-normalised lookup, and its statistics.
+"""Residual vector quantisation with low-dimensional, L2-normalised lookup.
 
 Each book looks up the direction of an 8-d projection of what the books before left over
 (DAC, arXiv 2306.06546, section 3.2), so entries compete on a sphere. Training draws how many books
@@ -9,21 +9,14 @@ Lookup and distances stay in float32: half precision flips about a third of resi
 
 from __future__ import annotations
 
-import typing
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from codec.quantize.interface import Quantized, Quantizer
 
-class Quantized(typing.NamedTuple):
-    """What the training form returns."""
-
-    latent: Float[Array, "B T D"]  # straight-through sum over the books in use
-    codes: Int[Array, "B T Q"]
-    loss: Float[Array, " B"]  # commitment + codebook, mean over frames and books in use
-    projected: Float[Array, "B T Q E"]  # lookups before normalisation, to re-seed dead entries
+DEAD_SHARE = 0.05  # of uniform usage; below it an entry is re-seeded
 
 
 def unit(x: Float[Array, "*B E"]) -> Float[Array, "*B E"]:
@@ -31,11 +24,11 @@ def unit(x: Float[Array, "*B E"]) -> Float[Array, "*B E"]:
     return x * jax.lax.rsqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True) + 1e-8)
 
 
-class ResidualQuantizer(nnx.Module):
+class ResidualQuantizer(Quantizer):
     """`books` codebooks, each on the residual of those before."""
 
     def __init__(self, width: int, books: int, entries: int, code_dim: int, *, rngs: nnx.Rngs):
-        self.books, self.entries = books, entries
+        self.sizes = (entries,) * books
         init = nnx.initializers.lecun_normal()
         stack = nnx.initializers.lecun_normal(batch_axis=(0,))
         self.project_in = nnx.Param(stack(rngs.params(), (books, width, code_dim)))
@@ -51,7 +44,7 @@ class ResidualQuantizer(nnx.Module):
     def encode(self, x: Float[Array, "B T D"], books: int | None = None) -> Int[Array, "B T Q"]:
         """Codes of the first `books` books (default: all)."""
         codes = []
-        for book in range(self.books if books is None else books):
+        for book in range(len(self.sizes) if books is None else books):
             query = unit(x @ self.project_in[book])
             codes.append(jnp.argmax(query @ unit(self.table[book]).T, axis=-1))
             x = x - self.lookup(book, codes[-1])
@@ -61,11 +54,11 @@ class ResidualQuantizer(nnx.Module):
         """The sum of what all given books say."""
         return sum(self.lookup(book, codes[..., book]) for book in range(codes.shape[-1]))
 
-    def __call__(self, x: Float[Array, "B T D"], depth: Int[Array, " B"]) -> Quantized:
+    def __call__(self, x: Float[Array, "B T D"], depth: Int[Array, " B"], key: Array) -> Quantized:
         """Training form: straight-through latent with `depth` books in use per example."""
-        total, loss, codes, projected = jnp.zeros_like(x), 0.0, [], []
+        total, loss, codes, queries = jnp.zeros_like(x), 0.0, [], []
         residual = x
-        for book in range(self.books):
+        for book in range(len(self.sizes)):
             projection = residual @ self.project_in[book]
             query, table = unit(projection), unit(self.table[book])
             code = jnp.argmax(query @ table.T, axis=-1)
@@ -78,33 +71,28 @@ class ResidualQuantizer(nnx.Module):
             total += used[:, None, None] * value
             residual = residual - value
             codes.append(code)
-            projected.append(frozen(query))
+            queries.append(frozen(query))
         return Quantized(
             latent=total,
             codes=jnp.stack(codes, axis=-1),
             loss=loss / depth,
-            projected=jnp.stack(projected, axis=2),
+            queries=jnp.stack(queries, axis=2),
         )
 
-
-def usage(codes: Int[Array, "B T Q"], entries: int) -> Float[Array, "Q K"]:
-    """Share of the frames that chose each entry."""
-    books = codes.shape[-1]
-    flat = codes.reshape(-1, books) + jnp.arange(books) * entries
-    counts = jnp.bincount(flat.reshape(-1), length=books * entries)
-    return counts.reshape(books, entries) / (codes.size // books)
-
-
-def perplexity(share: Float[Array, "Q K"]) -> Float[Array, " Q"]:
-    """Effective number of entries in use per book, from their shares."""
-    return jnp.exp(-jnp.sum(share * jnp.log(share + 1e-10), axis=-1))
+    def revive(
+        self, params: dict, share: Float[Array, "Q K"], quantized: Quantized, key: Array
+    ) -> tuple[dict, Float[Array, "Q K"]]:
+        """Dead entries replaced by lookups of the last batch."""
+        dead = DEAD_SHARE / self.sizes[0]
+        table, share = reseed(params["table"], share, quantized.queries, key, dead)
+        return params | {"table": table}, share
 
 
 def reseed(
     table: Float[Array, "Q K E"],
     share: Float[Array, "Q K"],
-    projected: Float[Array, "B T Q E"],
-    key,
+    queries: Float[Array, "B T Q E"],
+    key: Array,
     threshold: float,
 ) -> tuple[Float[Array, "Q K E"], Float[Array, "Q K"]]:
     """Entries used less than `threshold` of the time replaced by lookups of this batch.
@@ -113,7 +101,7 @@ def reseed(
     gets time to prove itself.
     """
     books, entries, _ = table.shape
-    pool = projected.reshape(-1, books, projected.shape[-1]).swapaxes(0, 1)  # [Q, N, E]
+    pool = queries.reshape(-1, books, queries.shape[-1]).swapaxes(0, 1)  # [Q, N, E]
     pick = jax.random.randint(key, (books, entries), 0, pool.shape[1])
     fresh = jnp.take_along_axis(pool, pick[..., None], axis=1)
     dead = share < threshold
