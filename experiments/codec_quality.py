@@ -13,6 +13,7 @@ import argparse
 import concurrent.futures
 import dataclasses
 import functools
+import itertools
 import json
 import multiprocessing
 from collections.abc import Sequence
@@ -54,6 +55,7 @@ METRICS = {
     "pesq": Metric("PESQ-WB", 2, 1, 1),
     "f0_off_st": Metric("F0 off, st", 2, 1, -1),
     "mel_db": Metric("mel, dB", 2, 1, -1),
+    "naturalness": Metric("DNSMOS, difference", 2, 1, 1),
 }
 
 
@@ -65,7 +67,10 @@ class Row:
     clip: str
     coder: str
     seconds: float
-    bytes: int
+    latency_ms: float
+    tokens_per_s: float | None
+    bytes: int  # of the payload
+    file_bytes: int
     errors: int
     words: int
     similarity: float
@@ -73,6 +78,7 @@ class Row:
     pesq: float
     f0_off_st: float | None  # mean over frames voiced in both
     mel_db: float
+    naturalness: float  # of the copy, less that of the original
 
 
 def read_set(name: str, limit: int | None) -> list[tuple[str, np.ndarray]]:
@@ -110,9 +116,12 @@ def with_babble(samples: np.ndarray, others: list, own: str) -> np.ndarray:
 class Bench:
     """The coders and the judges, in one process."""
 
-    def __init__(self, books: Sequence[int]):
-        engine = voiceloom.load(warm=False).engine
-        self.coders = [coders.voiceloom(engine, count) for count in books] + coders.classical()
+    def __init__(self, folder: Path | None, books: Sequence[int], separate: Sequence[str]):
+        codec = voiceloom.load_codec(folder)
+        self.coders = [coders.voiceloom(codec, count) for count in books] + coders.classical()
+        for name, path in (pair.split("=", 1) for pair in separate):
+            other = voiceloom.load_codec(path)
+            self.coders.append(coders.voiceloom(other, len(other.sizes), name))
         folder = evaluate.JUDGES
         self.transcriber = judges.Transcriber(folder / "whisper-base", 1, cache=folder / "cache")
         self.speakers = judges.SpeakerEncoder(folder / "resemblyzer" / "pretrained.pt")
@@ -121,9 +130,10 @@ class Bench:
         """A row for every coder."""
         said = self.transcriber.transcribe(original, RATE)
         voice, melody = self.speakers.embed(original, RATE), judges.pitch(original, RATE)
+        natural = judges.naturalness(original, RATE)
         rows = []
         for coder in self.coders:
-            samples, size = coder.code(original, RATE)
+            samples, size, file_size = coder.code(original, RATE)
             pair = judges.align(original, samples, RATE)
             words = judges.word_errors(said, self.transcriber.transcribe(samples, RATE))
             rows.append(
@@ -132,7 +142,10 @@ class Bench:
                     clip=clip,
                     coder=coder.name,
                     seconds=len(original) / RATE,
+                    latency_ms=coder.latency_ms,
+                    tokens_per_s=coder.tokens_per_s,
                     bytes=size,
+                    file_bytes=file_size,
                     errors=words.errors,
                     words=words.words,
                     similarity=float(voice @ self.speakers.embed(samples, RATE)),
@@ -140,6 +153,7 @@ class Bench:
                     pesq=judges.pesq_wb(pair),
                     f0_off_st=f0_distance(melody, pair.delay_s, judges.pitch(samples, RATE)),
                     mel_db=mel_distance(pair.reference, pair.degraded),
+                    naturalness=judges.naturalness(samples, RATE) - natural,
                 )
             )
         return rows
@@ -168,9 +182,9 @@ def mel_distance(original: np.ndarray, coded: np.ndarray) -> float:
 _bench: Bench | None = None
 
 
-def _begin(books: Sequence[int]) -> None:
+def _begin(*args) -> None:
     global _bench
-    _bench = Bench(books)
+    _bench = Bench(*args)
 
 
 def _judge(item: tuple[str, str, np.ndarray]) -> list[Row]:
@@ -187,6 +201,9 @@ class Point(NamedTuple):
     coder: str
     clips: int
     kbps: float
+    file_kbps: float
+    latency_ms: float
+    tokens_per_s: float | None
     scores: dict[str, judges.Interval]
 
 
@@ -199,19 +216,24 @@ def summarise(rows: Sequence[Row]) -> list[Point]:
         for name in list(METRICS)[1:]:
             values = [getattr(row, name) for row in own]
             scores[name] = judges.bootstrap([value for value in values if value is not None])
-        kbps = 8 * sum(row.bytes for row in own) / sum(row.seconds for row in own) / 1000
-        points.append(Point(*key, len(own), kbps, scores))
+        seconds = sum(row.seconds for row in own)
+        totals = sum(row.bytes for row in own), sum(row.file_bytes for row in own)
+        rates = (8 * total / seconds / 1000 for total in totals)
+        about = (own[0].latency_ms, own[0].tokens_per_s)
+        points.append(Point(*key, len(own), *rates, *about, scores))
     return points
 
 
 def markdown(points: Sequence[Point]) -> str:
     """The table for people."""
     titles = [metric.title for metric in METRICS.values()]
-    lines = [f"| set | coder | clips | kbit/s | {' | '.join(titles)} |"]
-    lines += ["|---|---|--:|--:|" + "--:|" * len(titles)]
+    about = ("clips", "kbit/s", "on disk", "tokens/s", "latency, ms")
+    lines = [f"| set | coder | {' | '.join(about)} | {' | '.join(titles)} |"]
+    lines += ["|---|---|" + "--:|" * (len(about) + len(titles))]
     for point in points:
         cells = [point.scores[k].written(m.digits, m.scale) for k, m in METRICS.items()]
-        about = f"{point.set} | {point.coder} | {point.clips} | {point.kbps:.2f}"
+        about = f"{point.set} | {point.coder} | {point.clips} | {point.kbps:.2f} | "
+        about += f"{point.file_kbps:.2f} | {point.tokens_per_s or '-'} | {point.latency_ms:g}"
         lines.append(f"| {about} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -237,34 +259,42 @@ def bd_rate(ours: Sequence[Point], theirs: Sequence[Point], name: str) -> float 
 
 
 def draw(points: Sequence[Point], path: Path) -> None:
-    """Quality against rate, a panel a metric, with the intervals as bands."""
-    families = dict.fromkeys(point.coder.split()[0] for point in points)
-    colours = dict(
-        zip(
-            families,
-            (pictures.ACCENT, pictures.INK, "#e0a030", pictures.COOL, "#777"),
-            strict=False,
-        )
-    )
+    """Quality against rate, a panel a metric, with the intervals as bands; last, against tokens.
+
+    A line is drawn through what one checkpoint or program gives at its settings; checkpoints of a
+    single rate are diamonds.
+    """
+    families: dict[str, list[Point]] = {}
+    for point in sorted(points, key=lambda point: point.kbps):
+        families.setdefault(point.coder.split()[0], []).append(point)
+    colours = (pictures.ACCENT, pictures.INK, "#e0a030", pictures.COOL, "#777", "#7a5", "#b6a")
+
+    def panel(axis, name: str, x: str) -> None:
+        metric = METRICS[name]
+        for colour, (family, own) in zip(itertools.cycle(colours), families.items(), strict=False):
+            at = [getattr(p, x) for p in own]
+            if None in at:
+                continue
+            score = metric.scale * np.array([p.scores[name] for p in own])
+            mark = "o-" if len(own) > 1 else "D"
+            axis.plot(at, score[:, 0], mark, color=colour, label=family, ms=4)
+            axis.fill_between(at, score[:, 1], score[:, 2], color=colour, alpha=0.15)
+        axis.set(title=f"{metric.title} ({'up' if metric.better > 0 else 'down'} is better)")
+        axis.set_xscale("log")
+
     with plt.rc_context(pictures.STYLE):
-        figure, axes = plt.subplots(2, 3, figsize=(13, 7), sharex=True, layout="constrained")
-        for axis, (name, metric) in zip(axes.flat, METRICS.items(), strict=True):
-            for family in families:
-                own = sorted(
-                    (p for p in points if p.coder.split()[0] == family), key=lambda p: p.kbps
-                )
-                rate = [p.kbps for p in own]
-                score = metric.scale * np.array([p.scores[name] for p in own])
-                axis.plot(rate, score[:, 0], "o-", color=colours[family], label=family, ms=4)
-                axis.fill_between(rate, score[:, 1], score[:, 2], color=colours[family], alpha=0.15)
-            axis.set(title=f"{metric.title} ({'up' if metric.better > 0 else 'down'} is better)")
-            axis.set_xscale("log")
+        figure, axes = plt.subplots(2, 4, figsize=(16, 7), layout="constrained")
+        for axis, name in zip(axes.flat, METRICS, strict=False):
+            panel(axis, name, "kbps")
+            axis.set(xlabel="kbit a second")
             axis.set_xticks([0.25, 0.5, 1, 2, 4, 8, 16], ["¼", "½", "1", "2", "4", "8", "16"])
             axis.minorticks_off()
-        for axis in axes[-1]:
-            axis.set_xlabel("kbit a second")
+        panel(axes.flat[-1], "pesq", "tokens_per_s")
+        axes.flat[-1].set(xlabel="tokens a second, that a language model would write")
+        axes.flat[-1].set_xticks([12.5, 25, 50, 100, 200], ["12.5", "25", "50", "100", "200"])
+        axes.flat[-1].minorticks_off()
         axes.flat[0].legend(frameon=False)
-        figure.savefig(path, dpi=120)
+        figure.savefig(path, dpi=110)
         plt.close(figure)
 
 
@@ -272,6 +302,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Codes, judges, writes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("experiments/results/codec_quality"))
+    parser.add_argument("--codec", type=Path, help="folder of weights (default: the repository's)")
+    parser.add_argument(
+        "--separate", action="append", default=[], metavar="NAME=FOLDER",
+        help="a further codec, at all of its books",
+    )  # fmt: skip
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--books", type=int, nargs="*", default=BOOKS)
     parser.add_argument("--limit", type=int, help="clips a set")
@@ -288,7 +323,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Fresh processes: a fork of one that has used JAX may hang.
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(
-        args.workers, context, functools.partial(_begin, args.books)
+        args.workers, context, functools.partial(_begin, args.codec, args.books, args.separate)
     ) as pool:
         found = list(tqdm(pool.map(_judge, items), "clips", total=len(items)))
     rows = [row for rows in found for row in rows]

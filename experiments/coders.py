@@ -1,11 +1,11 @@
 """The codecs that the table compares: a waveform in, the same waveform coded, and its real bytes.
 
 Ours at any number of books, and the classical ones by their own encoders, which Debian packages:
-`apt install opus-tools codec2 speex liblc3-tools`. Bytes are those of the payload. Ogg pages and
-file headers, which a call would not send, are not counted, neither theirs nor ours.
+`apt install opus-tools codec2 speex liblc3-tools`. Bytes are those of the payload, and those of the
+file beside them: a call would send neither Ogg pages nor headers.
 """
 
-import math
+import io
 import shutil
 import subprocess
 import tempfile
@@ -18,7 +18,9 @@ import soundfile
 import soxr
 from jaxtyping import Float32
 
-from voiceloom.engine import Engine
+from codec.bitstream.token_file import Reader
+from voiceloom import coding
+from voiceloom.speech_codec import SpeechCodec
 
 Samples = Float32[np.ndarray, " S"]
 
@@ -28,19 +30,25 @@ class Coded(NamedTuple):
 
     samples: Samples
     payload_bytes: int
+    file_bytes: int
 
 
 class Coder(NamedTuple):
     """A codec at one setting.
 
     Attributes:
-        family: "voiceloom", "opus", "codec2", "speex", "lc3".
+        family: "voiceloom" or a variant's name, "opus", "codec2", "speex", "lc3".
         setting: In the family's own words, such as "8 books" or "6 kbit/s".
+        latency_ms: From a sound to its copy with infinitely fast machines: a frame, what the
+            encoder looks ahead, and what the decoder holds back.
+        tokens_per_s: Symbols a second that a language model would write; None for the classical.
         code: Samples and their rate in, the coded ones out.
     """
 
     family: str
     setting: str
+    latency_ms: float
+    tokens_per_s: float | None
     code: Callable[[Samples, int], Coded]
 
     @property
@@ -49,19 +57,21 @@ class Coder(NamedTuple):
         return f"{self.family} {self.setting}"
 
 
-def voiceloom(engine: Engine, books: int) -> Coder:
-    """Our codec with the first `books` books."""
-    bits = math.log2(engine.entries)
+def voiceloom(codec: SpeechCodec, books: int, family: str = "voiceloom") -> Coder:
+    """Our codec, or a variant named `family`, with the first `books` books, as a token file."""
 
     def code(samples: Samples, rate: int) -> Coded:
-        delay = engine.delay_samples
-        at_ours = soxr.resample(samples, rate, engine.sample_rate)
-        codes = engine.encode(np.pad(at_ours, (0, delay)))[:, :books]
-        decoded = engine.decode(codes)[delay : delay + len(at_ours)]
-        back = soxr.resample(decoded, engine.sample_rate, rate)
-        return Coded(_fit(back, len(samples)), math.ceil(codes.size * bits / 8))
+        ours, file = soxr.resample(samples, rate, codec.sample_rate), io.BytesIO()
+        told = coding.encode(iter([ours]), file, codec, books)
+        file.seek(0)
+        payload = sum(len(packet.payload) for packet in Reader(file))
+        file.seek(0)
+        decoded = np.concatenate(list(coding.decode(Reader(file), codec)))
+        back = soxr.resample(decoded, codec.sample_rate, rate)
+        return Coded(_fit(back, len(samples)), payload, told.bytes)
 
-    return Coder("voiceloom", f"{books} books", code)
+    latency_ms = 1000 * (codec.frame_samples + codec.delay_samples) / codec.sample_rate
+    return Coder(family, f"{books} books", latency_ms, books * codec.frame_rate, code)
 
 
 def opus(kbps: float) -> Coder:
@@ -70,7 +80,9 @@ def opus(kbps: float) -> Coder:
         f"opusenc --quiet --speech --bitrate {kbps} --framesize 20 in.wav coded.ogg",
         "opusdec --quiet --rate {rate} coded.ogg out.wav",
     )
-    return Coder("opus", f"{kbps:g} kbit/s", _by_commands(commands, "coded.ogg", 16_000))
+    return Coder(
+        "opus", f"{kbps:g} kbit/s", 26.5, None, _by_commands(commands, "coded.ogg", 16_000)
+    )
 
 
 def speex(quality: int) -> Coder:
@@ -79,19 +91,22 @@ def speex(quality: int) -> Coder:
         f"speexenc --narrowband --quality {quality} in.wav coded.ogg",
         "speexdec coded.ogg out.wav",
     )
-    return Coder("speex", f"quality {quality}", _by_commands(commands, "coded.ogg", 8_000))
+    return Coder(
+        "speex", f"quality {quality}", 30.0, None, _by_commands(commands, "coded.ogg", 8_000)
+    )
 
 
 def codec2(mode: str) -> Coder:
     """Codec 2 in one of its modes, which are its bits a second."""
     commands = (f"c2enc {mode} in.raw coded.bit", f"c2dec {mode} coded.bit out.raw")
-    return Coder("codec2", mode, _by_commands(commands, "coded.bit", 8_000))
+    latency_ms = 20.0 if mode in ("2400", "3200") else 40.0
+    return Coder("codec2", mode, latency_ms, None, _by_commands(commands, "coded.bit", 8_000))
 
 
 def lc3(kbps: int) -> Coder:
     """LC3 at 16 kHz in frames of 10 ms."""
     commands = (f"elc3 -b {1000 * kbps} in.wav coded.lc3", "dlc3 coded.lc3 out.wav")
-    return Coder("lc3", f"{kbps} kbit/s", _by_commands(commands, "coded.lc3", 16_000))
+    return Coder("lc3", f"{kbps} kbit/s", 12.5, None, _by_commands(commands, "coded.lc3", 16_000))
 
 
 def classical() -> list[Coder]:
@@ -126,7 +141,7 @@ def _by_commands(commands: tuple[str, ...], coded: str, rate: int) -> Callable:
                 back, got = soundfile.read(path / "out.wav", dtype="float32")
             data = (path / coded).read_bytes()
         back = soxr.resample(back, got, own_rate)
-        return Coded(_fit(back, len(samples)), _payload(data))
+        return Coded(_fit(back, len(samples)), _payload(data), len(data))
 
     return code
 

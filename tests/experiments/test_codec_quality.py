@@ -33,12 +33,17 @@ def speechlike(seconds: float = 1.5, f0_hz: float = 140.0) -> np.ndarray:
 
 
 def test_our_bytes_are_those_of_the_codes_and_time_is_kept(tmp_path):
-    engine = voiceloom.load(write_release(tmp_path / "release"), warm=False).engine
+    codec = voiceloom.load_codec(write_release(tmp_path / "release"))
     samples = speechlike()
-    coded = coders.voiceloom(engine, 2).code(samples, RATE)
-    frames = -(-round(1.5 * engine.sample_rate + engine.delay_samples) // engine.frame_samples)
-    assert coded.payload_bytes == -(-frames * 2 * round(np.log2(engine.entries)) // 8)
+    coder = coders.voiceloom(codec, 2)
+    coded = coder.code(samples, RATE)
+    frames = codec.frames(round(1.5 * codec.sample_rate))
+    assert coded.payload_bytes == -(-frames * 2 * 6 // 8)
+    header, end, sequence, length, crc = 14, 3, 1, 2, 2
+    assert coded.file_bytes == coded.payload_bytes + header + end + sequence + length + crc
     assert coded.samples.shape == samples.shape
+    assert abs(judges.align(samples, coded.samples, RATE).delay_s) < 0.1
+    assert (coder.latency_ms, coder.tokens_per_s) == (100.0, 25.0)
 
 
 @pytest.mark.parametrize("coder", coders.classical(), ids=lambda coder: coder.name)
@@ -68,8 +73,9 @@ def test_ogg_pages_and_headers_are_not_counted(tmp_path):
 
 def point(coder: str, kbps: float, quality: float):
     rows = [
-        Row("crowd", str(i), coder, 1.0, round(kbps * 125), 10 - round(quality), 10, quality / 10,
-            quality / 10, quality / 2, 1 / quality, 10 - quality)
+        Row("crowd", str(i), coder, 1.0, 100.0, 12.5 if "voice" in coder else None,
+            round(kbps * 125), round(kbps * 150), 10 - round(quality), 10, quality / 10,
+            quality / 10, quality / 2, 1 / quality, 10 - quality, quality - 10)
         for i in range(4)
     ]  # fmt: skip
     return summarise(rows)[0]
@@ -87,7 +93,10 @@ def test_half_the_bits_for_the_same_quality_is_minus_a_half():
 def test_the_table_and_the_picture_show_every_coder(tmp_path):
     points = [point("opus 6", 6.0, 5), point("voiceloom 8 books", 1.0, 4)]
     table = markdown(points)
-    assert "| crowd | voiceloom 8 books | 4 | 1.00 | 60.0 [60.0, 60.0] | 0.400 " in table
+    assert (
+        "| crowd | voiceloom 8 books | 4 | 1.00 | 1.20 | 12.5 | 100 | 60.0 [60.0, 60.0] | 0.400 "
+        in table
+    )
     assert table.count("\n") == 4
     draw(points, tmp_path / "rates.png")
     assert (tmp_path / "rates.png").stat().st_size > 10_000

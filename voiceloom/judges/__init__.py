@@ -7,7 +7,8 @@ loss may use them:
   CTranslate2, one clip per call, greedy, English. `word_errors` counts what it missed.
 * `SpeakerEncoder`: the GE2E speaker embedding of Resemblyzer (https://arxiv.org/abs/1710.10467), a
   three-layer LSTM read from its PyTorch file and run here in numpy, so that no torch is needed.
-* `pitch`: probabilistic YIN. `pesq_wb` and `estoi`: a copy against its original.
+* `pitch`: probabilistic YIN. `pesq_wb` and `estoi`: a copy against its original. `naturalness`:
+  DNSMOS, which knows no original.
 * `bootstrap`: the 95 % interval that stands beside every figure.
 
 `python -m experiments.get_judges` fetches the models, `pip install -e '.[evaluate]'` the packages.
@@ -15,7 +16,7 @@ loss may use them:
 
 from voiceloom.judges.intervals import Interval, bootstrap
 from voiceloom.judges.needs import RATE, at_16k
-from voiceloom.judges.sound import Aligned, Pitch, align, estoi, pesq_wb, pitch
+from voiceloom.judges.sound import Aligned, Pitch, align, estoi, naturalness, pesq_wb, pitch
 from voiceloom.judges.speakers import SpeakerEncoder, read_torch
 from voiceloom.judges.words import Transcriber, WordErrors, spoken_words, word_errors
 
@@ -31,6 +32,7 @@ __all__ = [
     "at_16k",
     "bootstrap",
     "estoi",
+    "naturalness",
     "pesq_wb",
     "pitch",
     "read_torch",

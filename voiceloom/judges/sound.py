@@ -1,4 +1,4 @@
-"""Pitch, and how close a copy is to its original."""
+"""Pitch, how close a copy is to its original, and how it sounds to one who knows no original."""
 
 from typing import NamedTuple
 
@@ -77,3 +77,14 @@ def pesq_wb(pair: Aligned) -> float:
 def estoi(pair: Aligned) -> float:
     """Returns extended short-time intelligibility (0 to 1) of a copy against its original."""
     return float(require("pystoi").stoi(pair.reference, pair.degraded, RATE, extended=True))
+
+
+def naturalness(samples: Float[np.ndarray, " S"], sample_rate: int) -> float:
+    """Returns DNSMOS overall (arXiv 2110.01763, 1 to 5) of the first nine seconds.
+
+    It hears noise and artefacts but knows no original: codecs that clean up score above recordings.
+    So it is shown as a difference, beside figures of fidelity.
+    """
+    window = np.resize(np.clip(at_16k(samples, sample_rate), -1, 1), round(9.01 * RATE))
+    told = require("speechmos.dnsmos").run(window, RATE, return_df=False)
+    return float(told["ovrl_mos"])
