@@ -8,6 +8,7 @@ the codec trainable and servable on two cores.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +61,10 @@ class Config:
         """Entries of each book."""
         first = self.first_entries if self.quantizer == "split" else self.entries
         return (first,) + (self.entries,) * (self.books - 1)
+
+    def nominal_kbps(self, books: int) -> float:
+        """Kilobits a second of the first `books` books, without entropy coding or framing."""
+        return self.frame_rate * sum(map(math.log2, self.sizes[:books])) / 1000
 
     @property
     def hop(self) -> int:

@@ -4,10 +4,12 @@ r"""Codec runs side by side on held-out clips: what every choice in the codec wa
         --out experiments/results/frame_rate.md
     python -m experiments.compare_codecs --variants --count 12 \
         --out experiments/results/codec_ablation.md
+    python -m experiments.compare_codecs --quantizers --out experiments/results/quantizers.md
 
 Each run folder is a codec's; ESTOI, PESQ-WB and mel distance of its averaged parameters at half
-and at all of its books (1 and 2 kbit/s at 12.5 Hz), on unseen human and unseen synthetic speakers.
-`--variants` first trains those of `experiments/codec_variants.py` that are not trained yet.
+and at all of its books (1 and 2 kbit/s at 12.5 Hz; those of a single rate at all), on unseen human
+and unseen synthetic speakers. `--variants` first trains those of `experiments/codec_variants.py`
+that are not trained yet, `--quantizers` those of `experiments/codec_quantizers.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import argparse
 import pathlib
 import subprocess
 import sys
+import types
+from collections.abc import Iterable
 
 import jax
 import numpy as np
@@ -24,7 +28,7 @@ import tqdm
 from codec.losses import mel_distance
 from codec.task import CodecTask
 from data import pipeline
-from experiments import codec_variants
+from experiments import codec_quantizers, codec_variants
 from experiments.train import core_hours
 from voiceloom import judges
 from voiceloom.export import load_ema, run_config
@@ -52,10 +56,11 @@ def measure(run: pathlib.Path, count: int) -> list[dict]:
     task = CodecTask(run_config(run))
     step, params = load_ema(run, task)
     reconstruct = jax.jit(task.reconstruct, static_argnums=2)
+    one_rate = task.config.depths["all"] == 1.0
     rows = []
     for name, (folder, split) in SETS.items():
         originals = clips(folder, split, count)
-        for books in (task.cfg.books // 2, task.cfg.books):
+        for books in (task.cfg.books,) if one_rate else (task.cfg.books // 2, task.cfg.books):
             scores: dict[str, list[float]] = {"ESTOI": [], "PESQ-WB": [], "mel": []}
             for samples, bandwidth in tqdm.tqdm(originals, f"{run.name} {name} {books}"):
                 decoded = np.asarray(reconstruct(params, samples[None], books))[0]
@@ -72,7 +77,7 @@ def measure(run: pathlib.Path, count: int) -> list[dict]:
                     "M params": round(sum(x.size for x in jax.tree.leaves(params)) / 1e6, 1),
                     "Hz": task.cfg.frame_rate,
                     "books": books,
-                    "kbit/s": task.cfg.frame_rate * np.log2(task.cfg.sizes[:books]).sum() / 1000,
+                    "kbit/s": round(task.cfg.nominal_kbps(books), 2),
                     "clips": name,
                 }
                 | {k: judges.bootstrap(v) for k, v in scores.items()}
@@ -91,13 +96,14 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def train_variants(workdir: pathlib.Path) -> list[pathlib.Path]:
-    """Trains every variant of the default codec; one that is trained is left as it is."""
-    runs = [workdir / name for name in codec_variants.VARIANTS]
+def train_all(kind: types.ModuleType, names: Iterable[str]) -> list[pathlib.Path]:
+    """Trains the configs of a file that are not trained to their end; returns the run folders."""
+    short = kind.__name__.rpartition(".")[2]
+    runs = [pathlib.Path("runs") / short.removeprefix("codec_") / name for name in names]
     for run in runs:
-        if (run / "checkpoints" / str(codec_variants.get_config(run.name).steps)).exists():
+        if (run / "checkpoints" / str(kind.get_config(run.name).steps)).exists():
             continue
-        config = f"--config=experiments/codec_variants.py:{run.name}"
+        config = f"--config=experiments/{short}.py:{run.name}"
         command = [sys.executable, "-m", "experiments.train", config, f"--workdir={run}"]
         subprocess.run(command, check=True)
     return runs
@@ -108,14 +114,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="*", type=pathlib.Path)
     parser.add_argument("--variants", action="store_true", help="train and add the variants")
+    parser.add_argument("--quantizers", action="store_true", help="train and add the quantisers")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--count", type=int, default=24, help="clips per set")
     args = parser.parse_args()
     runs = args.runs
     if args.variants:
-        runs += train_variants(pathlib.Path("runs/variants"))
+        runs += train_all(codec_variants, codec_variants.VARIANTS)
+    if args.quantizers:
+        runs += train_all(codec_quantizers, codec_quantizers.QUANTIZERS)
     if not runs:
-        parser.error("name a run, or say --variants")
+        parser.error("name a run, or say --variants or --quantizers")
     text = table([row for run in runs for row in measure(run, args.count)])
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(text)

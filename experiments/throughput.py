@@ -35,6 +35,7 @@ from experiments import codec_base, lm_base
 from lm.task import LMTask
 from voiceloom import weights
 from voiceloom.engine import MAX_FRAMES
+from voiceloom.speech_codec import load_codec
 from voiceloom.synthesizer import Synthesizer
 
 OTHERS_CORES = 0.2
@@ -132,6 +133,15 @@ class Speaking(NamedTuple):
     first_audible_s: tuple[float, float]
 
 
+class Coding(NamedTuple):
+    """Streams through encoder and decoder, a frame of each in a dispatch."""
+
+    streams: int
+    real_time_factor: float  # seconds for a second of each stream
+    encode_s: tuple[float, float]  # a frame of all streams, p50 and p99
+    decode_s: tuple[float, float]
+
+
 class Measured(NamedTuple):
     """All of it."""
 
@@ -140,6 +150,7 @@ class Measured(NamedTuple):
     products: list[Product]
     training: list[Training]
     speaking: Speaking
+    coding: list[Coding]
 
 
 def product(about: str, m: int, k: int, n: int, seconds: float) -> Product:
@@ -262,6 +273,26 @@ def speaking(folder: str | os.PathLike, requests: int, page: str) -> Speaking:
     )
 
 
+def coding(folder: str | os.PathLike, streams: int, frames: int) -> Coding:
+    """`frames` frames of noise through `streams` encoders and decoders."""
+    codec = load_codec(folder)
+    hear, play = codec.encoder(streams), codec.decoder(streams)
+    rng = np.random.default_rng(0)
+    encode_s, decode_s = [], []
+    for _ in range(frames + 1):
+        samples = rng.normal(0, 0.1, (streams, codec.frame_samples)).astype(np.float32)
+        begun = time.perf_counter()
+        codes = hear.push(samples)
+        heard = time.perf_counter()
+        play.push(codes)
+        encode_s.append(heard - begun)
+        decode_s.append(time.perf_counter() - heard)
+    encode_s, decode_s = encode_s[1:], decode_s[1:]  # the first of each compiles
+    total_s = (sum(encode_s) + sum(decode_s)) * codec.frame_rate / frames
+    pair = lambda values: tuple(map(float, np.percentile(values, [50, 99])))  # noqa: E731
+    return Coding(streams, total_s / streams, pair(encode_s), pair(decode_s))
+
+
 def measure(folder: str | os.PathLike, tiny: bool = False) -> Measured:
     """Everything; `tiny` only shows that it runs."""
     others = Others()
@@ -279,8 +310,9 @@ def measure(folder: str | os.PathLike, tiny: bool = False) -> Measured:
         ),
     ]
     spoken = speaking(folder, *((2, REQUESTS[0]) if tiny else (20, PAGE)))
+    coded = [coding(folder, streams, 5 if tiny else 500) for streams in (1, 4, 16)]
     trained = codec_training(configs[0], seconds) + lm_training(configs[1], seconds)
-    return Measured(_machine(), others.cores(), products, trained, spoken)
+    return Measured(_machine(), others.cores(), products, trained, spoken, coded)
 
 
 def markdown(found: Measured) -> str:
@@ -323,6 +355,15 @@ def markdown(found: Measured) -> str:
         f"| load, s: everything before the first request | {said.load_s:.1f} | |",
         f"| compiling, s, of that; a later start fetches it | {said.compile_s:.1f} | |",
     ]
+    lines += [
+        "",
+        "| codec, streams in one dispatch | real-time factor of each "
+        "| encode a frame, ms, p50 | p99 | decode a frame, ms, p50 | p99 |",
+        "|--:|--:|--:|--:|--:|--:|",
+    ]
+    for c in found.coding:
+        times = " | ".join(f"{1000 * t:.2f}" for t in (*c.encode_s, *c.decode_s))
+        lines.append(f"| {c.streams} | {c.real_time_factor:.4f} | {times} |")
     return "\n".join(lines) + "\n"
 
 
@@ -333,6 +374,7 @@ def save(out: Path, found: Measured) -> str:
         "products": [p._asdict() for p in found.products],
         "training": [t._asdict() | {"speed": t.speed, "gflops": t.gflops} for t in found.training],
         "speaking": found.speaking._asdict(),
+        "coding": [c._asdict() for c in found.coding],
     }
     out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     out.with_suffix(".md").write_text(table := markdown(found), encoding="utf-8")

@@ -72,12 +72,12 @@ class SpeechCodec:
 
     def books_for(self, kbps: float) -> int:
         """The number of books whose nominal rate is nearest; raises ValueError beyond the most."""
-        rates = self.frame_rate * np.cumsum(np.log2(self.sizes)) / 1000
+        rates = [self._codec.cfg.nominal_kbps(books + 1) for books in range(len(self.sizes))]
         if not 0 < kbps <= rates[-1] * 1.02:
             raise ValueError(
                 f"{kbps:g} kbit/s: this codec goes from {rates[0]:.2f} to {rates[-1]:.2f}"
             )
-        return int(np.argmin(np.abs(rates - kbps))) + 1
+        return int(np.argmin(np.abs(np.array(rates) - kbps))) + 1
 
     def encode(
         self, samples: Float[np.ndarray, "B S"], books: int | None = None

@@ -1,10 +1,11 @@
-"""The codec's variants: every one of them a config that trains, each another model or recipe."""
+"""Variants and quantisers: every one of them a config that trains, each another model or recipe."""
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from codec.task import CodecTask
-from experiments import codec_variants
+from experiments import codec_quantizers, codec_variants
 
 
 @pytest.mark.parametrize("name", codec_variants.VARIANTS)
@@ -12,6 +13,30 @@ def test_a_variant_is_a_config_that_initialises(name):
     config = codec_variants.get_config(name)
     state = jax.eval_shape(CodecTask(config).init, jax.random.key(0))
     assert state.usage.shape == (config.model.books, 1024)
+
+
+@pytest.mark.parametrize("name", codec_quantizers.QUANTIZERS)
+def test_a_quantiser_is_a_config_that_trains(name):
+    task = CodecTask(codec_quantizers.get_config(name))
+    batch = {"samples": jnp.zeros((2, 4 * 1920)), "bandwidth_hz": jnp.full(2, 12_000.0)}
+    state = jax.eval_shape(task.init, jax.random.key(0))
+    after, metrics = jax.eval_shape(task.train_step, state, batch)
+    assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
+    assert after.usage.shape == (len(task.cfg.sizes), max(task.cfg.sizes))
+    assert "bits_per_frame" in metrics
+
+
+def test_the_quantisers_differ_in_the_bottleneck_only():
+    base = codec_quantizers.get_config().to_dict()
+    for name in codec_quantizers.QUANTIZERS:
+        other = codec_quantizers.get_config(name).to_dict()
+        model = {"quantizer", "books", "entries", "code_dim", "stages"}
+        for config in (other, dict(base, model=dict(base["model"]))):
+            for field in model:
+                config["model"].pop(field, None)
+            config.pop("depths", None)
+            if config is not other:
+                assert config == other
 
 
 def test_variants_differ_from_the_default_in_what_they_name_only():
