@@ -27,8 +27,11 @@ corpora: $(VENV)/.base
 	  $(BIN)/python -m data.prepare ../shared/corpora/$$name --format manifest \
 	    --out runs/records/$$(basename $$name) || exit 1; done
 
-# Codes for the language model: the synthetic voices at three speeds, the English prompts aligned.
+# Codes for the language model: the synthetic voices at three speeds, the English prompts aligned;
+# and of every corpus, for the entropy model of the token files.
 codes: $(VENV)/.base
+	for name in asterisk kerstin crowd; do \
+	  $(BIN)/python -m experiments.tokenise runs/records/$$name runs/codes/$$name || exit 1; done
 	$(BIN)/python -m experiments.tokenise runs/records/synthetic runs/codes/synthetic
 	$(BIN)/python -m experiments.tokenise runs/records/synthetic runs/codes/synthetic_088 --speed 0.88
 	$(BIN)/python -m experiments.tokenise runs/records/synthetic runs/codes/synthetic_114 --speed 1.14

@@ -23,6 +23,7 @@ def synth():
 
 def test_codec_and_lm_are_one_release_under_40_mb():
     files = [weights.DEFAULT / f"{name}.safetensors" for name in ("codec", "lm", "voices")]
+    files += weights.DEFAULT.glob("entropy.safetensors")
     assert sum(file.stat().st_size for file in files) < 40e6
     bound = json.loads((weights.DEFAULT / "lm.json").read_text())
     assert weights.load_codec().hash in bound.values()
@@ -33,12 +34,16 @@ def test_codec_and_lm_are_one_release_under_40_mb():
 def test_the_readme_runs_as_it_is_shown(synth, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(voiceloom, "load", lambda: synth)
-    (shown,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    exec(compile(shown, "README.md", "exec"), {})
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    made: dict = {}
+    for shown in blocks:
+        exec(compile(shown, "README.md", "exec"), made)
     hello = voiceloom.Waveform.load("hello.wav")
     assert 1.0 < hello.duration_s < 5.0
     assert np.sqrt(np.mean(hello.samples**2)) > 0.01
     assert capsys.readouterr().out.count("s ready to play") >= 3
+    assert made["codes"].shape == (2, 13, 8) and made["again"].shape[1] >= 24_000
+    assert made["frame"].shape == (2, 1920)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 4, [1, 5, 2, 8]], ids=str)
