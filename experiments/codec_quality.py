@@ -286,11 +286,11 @@ def draw(points: Sequence[Point], path: Path) -> None:
         figure, axes = plt.subplots(2, 4, figsize=(16, 7), layout="constrained")
         for axis, name in zip(axes.flat, METRICS, strict=False):
             panel(axis, name, "kbps")
-            axis.set(xlabel="kbit a second")
+            axis.set(xlabel="kbit a second", yscale="log" if name == "f0_off_st" else "linear")
             axis.set_xticks([0.25, 0.5, 1, 2, 4, 8, 16], ["¼", "½", "1", "2", "4", "8", "16"])
             axis.minorticks_off()
         panel(axes.flat[-1], "pesq", "tokens_per_s")
-        axes.flat[-1].set(xlabel="tokens a second, that a language model would write")
+        axes.flat[-1].set(xlabel="tokens a second for a language model")
         axes.flat[-1].set_xticks([12.5, 25, 50, 100, 200], ["12.5", "25", "50", "100", "200"])
         axes.flat[-1].minorticks_off()
         axes.flat[0].legend(frameon=False)
@@ -309,14 +309,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--books", type=int, nargs="*", default=BOOKS)
-    parser.add_argument("--limit", type=int, help="clips a set")
+    parser.add_argument(
+        "--limit", type=int, default=24, help="clips of each set but the first, which is whole"
+    )
     parser.add_argument("--folder", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args(arguments)
 
     items = []
-    for name in filter(None, args.sets.split(",")):
-        items += [(name, *clip) for clip in read_set(name, args.limit)]
+    for i, name in enumerate(filter(None, args.sets.split(","))):
+        items += [(name, *clip) for clip in read_set(name, args.limit if i else None)]
     for name, path in (pair.split("=", 1) for pair in args.folder):
         files = sorted(p for p in Path(path).rglob("*") if p.suffix in (".flac", ".wav", ".ogg"))
         items += [(name, str(file), load(file)) for file in files[: args.limit]]

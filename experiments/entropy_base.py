@@ -1,7 +1,7 @@
 """The entropy model of the default codec: what the next code will be, from those before it.
 
     python -m experiments.train --config=experiments/entropy_base.py --workdir=runs/entropy
-    python -m voiceloom.export entropy runs/entropy
+    python -m experiments.entropy runs/entropy
 
 Wants codes of every corpus (`make codes`); a few minutes on two cores.
 """
@@ -13,9 +13,10 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     """The config; `tiny` trains in under a minute on two cores."""
     config = ml_collections.ConfigDict()
     config.task = "entropy"
-    config.model = dict(sizes=(1024,) * 16, width=32)
-    config.steps = 4_000
-    config.learning_rate = 3e-3
+    config.codec = "voiceloom/weights"
+    config.width = 96
+    config.steps = 3_000
+    config.learning_rate = 4e-3
     config.ema_decay = 0.99
     config.seed = 0
     config.data = dict(
@@ -28,7 +29,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.every = dict(log=20, checkpoint=1_000, evaluate=500)
     config.evaluation_batches = 8
     if arg == "tiny":
-        config.model = dict(sizes=(64,) * 4, width=8)
+        config.width = 8
         config.steps, config.data.batch = 30, 4
         config.every = dict(log=5, checkpoint=10, evaluate=15)
         config.evaluation_batches = 1

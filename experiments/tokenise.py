@@ -16,39 +16,13 @@ from __future__ import annotations
 import argparse
 import pathlib
 
-import jax
 import numpy as np
 import soxr
 import tqdm
-from flax import nnx
 
 from data import pipeline, records
 from data.audio import SAMPLE_RATE
-from voiceloom import weights
-
-# Clips are padded to a multiple of this, so that few lengths are compiled.
-BLOCK_S = 2.56
-
-
-def encoder(codec_folder: pathlib.Path):
-    """A function from samples float32 [S] to codes uint16 [T, Q], its config and its hash."""
-    loaded = weights.load_codec(codec_folder)
-    cfg = loaded.config
-
-    @jax.jit
-    def encode(params, samples):
-        return nnx.merge(loaded.graphdef, params).encode(samples)[0]
-
-    block = round(BLOCK_S * cfg.frame_rate) * cfg.frame_samples
-
-    def run(samples: np.ndarray) -> np.ndarray:
-        # The decoder lags by delay_samples: one more frame lets the last sound out.
-        frames = -(-(len(samples) + cfg.delay_samples) // cfg.frame_samples)
-        padded = np.zeros((1, -(-frames * cfg.frame_samples // block) * block), np.float32)
-        padded[0, : len(samples)] = samples
-        return np.asarray(encode(loaded.params, padded))[0, :frames].astype(np.uint16)
-
-    return run, cfg, loaded.hash
+from voiceloom.speech_codec import load_codec
 
 
 def at_speed(record: dict, speed: float) -> dict:
@@ -74,19 +48,17 @@ def tokenise(
 
     At another speed only the training split is written: nobody is judged by a made speaker.
     """
-    encode, cfg, codec_hash = encoder(codec_folder)
+    codec = load_codec(codec_folder, entropy=False)
+    about = {"frame_rate": codec.frame_rate, "codec_hash": codec.hash}
     for split in records.read_meta(source)["splits"]:
         if split in records.read_meta(out)["splits"] or (speed != 1.0 and split != "train"):
             continue
         with records.Writer(out, split) as writer:
-            writer.facts = {"frame_rate": cfg.frame_rate, "codec_hash": codec_hash}
+            writer.facts = about
             for clip in tqdm.tqdm(pipeline.clips(source, split), split, unit="clip"):
                 record = at_speed(clip, speed)
-                samples = record.pop("samples")
-                writer.write(
-                    record
-                    | dict(codes=encode(samples), frame_rate=cfg.frame_rate, codec_hash=codec_hash)
-                )
+                codes = codec.encode(record.pop("samples")[None])[0]
+                writer.write(record | about | {"codes": codes.astype(np.uint16)})
 
 
 def main():

@@ -32,7 +32,7 @@ from orbax.checkpoint import v1 as ocp
 
 TASKS = {
     "codec": ("codec.task", "CodecTask"),
-    "entropy": ("codec.entropy_task", "EntropyTask"),
+    "entropy": ("experiments.entropy", "EntropyTask"),
     "lm": ("experiments.speaking", "SpeakingTask"),
     "aligner": ("lm.aligner_task", "AlignerTask"),
 }

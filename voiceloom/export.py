@@ -3,7 +3,7 @@
     python -m voiceloom.export codec runs/codec
     python -m experiments.tokenise runs/records/synthetic runs/codes/synthetic
     python -m experiments.train --config=experiments/entropy_base.py --workdir=runs/entropy
-    python -m voiceloom.export entropy runs/entropy --codes runs/codes/synthetic
+    python -m experiments.entropy runs/entropy
     python -m experiments.train --config=experiments/lm_base.py --workdir=runs/lm
     python -m voiceloom.export lm runs/lm --codes runs/codes/synthetic
 
@@ -28,7 +28,6 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 import lm
-from codec.entropy_task import EntropyTask, to_tables
 from codec.task import CodecTask
 from data import records, utterances
 from lm.task import LMTask
@@ -47,15 +46,8 @@ def export_codec(run: pathlib.Path, folder: pathlib.Path) -> str:
     return weights.save_codec(folder, task.cfg, params, {"run": run.name, "step": step})
 
 
-def export_entropy(run: pathlib.Path, codes: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
-    """Writes the entropy model of a run beside the codec in a folder."""
-    task = EntropyTask(run_config(run))
-    _, params = load_ema(run, task)
-    weights.save_entropy(folder, to_tables(params), _codec_of(codes, folder))
-
-
-def _codec_of(codes: Sequence[pathlib.Path], folder: pathlib.Path) -> str:
-    """The hash of the codec in a folder, which must have made these codes."""
+def codec_of(codes: Sequence[pathlib.Path], folder: pathlib.Path) -> str:
+    """The hash of the codec in a folder; raises WeightsError unless it made all these codes."""
     codec_hash = weights.load_codec(folder).hash
     for source in codes:
         for split, facts in records.read_meta(source)["splits"].items():
@@ -69,7 +61,7 @@ def _codec_of(codes: Sequence[pathlib.Path], folder: pathlib.Path) -> str:
 
 def export_lm(run: pathlib.Path, codes: Sequence[pathlib.Path], folder: pathlib.Path) -> str:
     """Writes the LM of a run and its voices beside the codec in a folder; returns its hash."""
-    codec_hash = _codec_of(codes, folder)
+    codec_hash = codec_of(codes, folder)
     task = LMTask(run_config(run))
     step, params = load_ema(run, task)
     cfg = with_dwells(task.cfg, codes) if codes else task.cfg
@@ -103,8 +95,8 @@ def name_voices(folder: pathlib.Path, codes: pathlib.Path, split: str = "train")
     return voices
 
 
-def load_ema(run: pathlib.Path, task: CodecTask | EntropyTask | LMTask) -> tuple[int, dict]:
-    """Step and averaged parameters of a run's newest checkpoint."""
+def load_ema(run: pathlib.Path, task: object) -> tuple[int, dict]:
+    """Step and averaged parameters of a run's newest checkpoint; `task` is what trained it."""
     abstract = jax.eval_shape(task.init, jax.random.key(0))
     with ocp.training.Checkpointer((run / "checkpoints").absolute()) as checkpointer:
         latest = checkpointer.latest
@@ -191,14 +183,14 @@ and say that speech is synthetic where a listener could be misled. There is no w
 def main() -> None:
     """Exports what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("codec", "entropy", "lm", "card"))
+    parser.add_argument("what", choices=("codec", "lm", "card"))
     parser.add_argument("run", type=pathlib.Path, nargs="?", help="workdir of the training run")
     parser.add_argument(
         "--codes",
         type=pathlib.Path,
         nargs="*",
         default=[],
-        help="code records that the run was trained on",
+        help="code records to name voices from and to measure the longest dwells on",
     )
     parser.add_argument("--figures", type=pathlib.Path, help="Markdown table for the model card")
     parser.add_argument("--out", type=pathlib.Path, default=weights.DEFAULT)
@@ -207,11 +199,9 @@ def main() -> None:
         parser.error(f"{args.what} needs the workdir of its training run")
     if args.what == "codec":
         print(f"codec {export_codec(args.run, args.out)[:12]} in {args.out}")
-    if args.what == "entropy":
-        export_entropy(args.run, args.codes, args.out)
     if args.what == "lm":
         print(f"LM {export_lm(args.run, args.codes, args.out)[:12]} in {args.out}")
-    if args.what in ("lm", "card"):
+    if args.what != "codec":
         write_card(args.out, args.figures.read_text() if args.figures else "")
 
 

@@ -50,6 +50,7 @@ class SpeechCodec:
         memory_frames: A decoder that begins so many frames early says the same from there on.
         sizes: Entries of each book.
         entropy: The model that token files are coded with, or None.
+        hash: SHA-256 of its weights.
         model_id: Four bytes that say whose codes a token file holds.
     """
 
@@ -58,6 +59,7 @@ class SpeechCodec:
         self.sample_rate, self.frame_rate = cfg.sample_rate, cfg.frame_rate
         self.frame_samples, self.delay_samples = cfg.frame_samples, cfg.delay_samples
         self.memory_frames, self.sizes, self.entropy = cfg.memory_frames, cfg.sizes, entropy
+        self.hash = model.hash
         identity = model.hash + (entropy.fingerprint if entropy else "")
         self.model_id = hashlib.sha256(identity.encode()).digest()[:4]
         self._codec = nnx.merge(model.graphdef, model.params)

@@ -4,26 +4,33 @@ A learned model saves bits only if the decoder finds exactly the encoder's proba
 point does not promise that across machines (encodec's `--lm` files made on a GPU fail on a CPU), so
 everything here is a whole number: tables of int8, sums, a maximum with zero, shifts, a division.
 
-The model: every code of the two frames before and every book below of this frame has an embedding
-per role; their sum, rectified, is multiplied by a matrix of the book to be coded. Book q looks at
-books 0..q of earlier frames alone, so a file of few books is coded as the start of a long one.
-Packets do not see each other: what is lost with one is only that one.
+The model sees codes as the codec does, by the vectors that they stand for. Those of the two frames
+before, of the packet so far (on average: that says who speaks) and of the books below in this frame
+are multiplied by a matrix each, summed, and go through two rectified layers of the book to come;
+what comes out is compared with the vectors of its entries. (Free embeddings of the 16,384 codes
+instead of vectors learned five hours of speech by heart: 2.9 % saved at 8 books on unseen voices,
+against 7.1.) Book q looks at books 0..q of earlier frames alone, so a file of few books is
+coded as the start of a long one. Packets do not see each other: what is lost with one is only that.
 """
 
 from __future__ import annotations
 
 import hashlib
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 import numpy as np
-from jaxtyping import Int, Int8, Int16, Integer
+from jaxtyping import Int, Int8, Int16, Int32, Integer
 
 from codec.bitstream import packing
 
 TOTAL = 1 << 20  # shares that the symbols of a book divide among them; each has at least one
-UNIT_BITS = 6  # of the embeddings and matrices: steps of 1/64; logits are in 1/4096 octave
+VECTOR_BITS, WEIGHT_BITS = 6, 10
+"""Vectors and activations are in steps of 1/64, matrices of 1/1024, sums of products of 1/65536;
+logits too, in octaves."""
+
+_SUM_BITS = VECTOR_BITS + WEIGHT_BITS
 _FINE_BITS = 5  # 2 ** -x is looked up at 32 places in an octave
 # Decimal, because its powers are rounded correctly on every platform.
 _POWERS = np.array([int(Decimal(2) ** (20 - Decimal(i) / 32)) for i in range(32)], np.int64)
@@ -32,12 +39,16 @@ _POWERS = np.array([int(Decimal(2) ** (20 - Decimal(i) / 32)) for i in range(32)
 class Tables(typing.NamedTuple):
     """What was learned, in whole numbers."""
 
-    before: Int8[np.ndarray, "Q K H"]  # of a code one frame ago
-    earlier: Int8[np.ndarray, "Q K H"]  # two frames ago
-    below: Int8[np.ndarray, "Q K H"]  # of a lower book of this frame
-    bias: Int16[np.ndarray, "Q H"]
-    out: Int8[np.ndarray, "Q H K"]
-    prior: Int16[np.ndarray, "Q K"]
+    vectors: Int8[np.ndarray, "Q K E"]  # what the codes stand for, in 1/64
+    before: Int16[np.ndarray, "Q E H"]  # of a code one frame ago, in 1/1024 like all matrices
+    earlier: Int16[np.ndarray, "Q E H"]  # two frames ago
+    history: Int16[np.ndarray, "Q E H"]  # in any frame of the packet so far
+    below: Int16[np.ndarray, "Q E H"]  # of a lower book of this frame
+    bias: Int32[np.ndarray, "Q H"]  # in 1/65536 like all sums
+    middle: Int16[np.ndarray, "Q H H"]
+    middle_bias: Int32[np.ndarray, "Q H"]
+    out: Int16[np.ndarray, "Q H E"]
+    prior: Int32[np.ndarray, "Q K"]
 
 
 class EntropyModel:
@@ -54,15 +65,15 @@ class EntropyModel:
     def __init__(self, tables: Tables, sizes: Sequence[int]):
         self.sizes, self._tables = tuple(sizes), tables
         self.fingerprint = hashlib.sha256(b"".join(t.tobytes() for t in tables)).hexdigest()
-        # Products of whole numbers below 2 ** 53 are exact in float64, in any order of summing.
-        self._out = tables.out.astype(np.float64)
+        # Sums of whole numbers below 2 ** 53 are exact in float64, in any order.
+        self._floats = Tables(*(table.astype(np.float64) for table in tables))
 
     def encode(self, codes: Integer[np.ndarray, "T Q"]) -> bytes:
         """A packet as bytes, without its length."""
         codes = codes.astype(np.int64)
         frames, books = codes.shape
-        own, below = self._contexts(codes)
-        hidden, plain = own + below, self._plain_from(frames, books)
+        hidden = [own + below for own, below in self.contexts(codes)]
+        plain = self._plain_from(frames, books)
         number = 0
         for i in reversed(range(frames * books)):
             t, book = divmod(i, books)
@@ -70,7 +81,7 @@ class EntropyModel:
             if i >= plain:
                 number = packing.push(number, code, 1, self.sizes[book])
                 continue
-            shares = self._shares(book, hidden[t, book])
+            shares = self.shares(book, hidden[t][book])
             start = int(shares[:code].sum())
             number = packing.push(number, start, int(shares[code]), TOTAL)
         return number.to_bytes(-(-number.bit_length() // 8), "little")
@@ -79,24 +90,24 @@ class EntropyModel:
         """The packet of that many frames; raises ValueError for bytes that hold no such packet."""
         number = int.from_bytes(data, "little")
         codes = np.zeros((frames, books), np.int64)
-        tables, plain = self._tables, self._plain_from(frames, books)
+        tables, plain = self._floats, self._plain_from(frames, books)
+        contexts = self.contexts(codes)  # reads each frame once it is there
         for i in range(frames * books):
             t, book = divmod(i, books)
+            if book == 0:
+                own, _ = next(contexts)
+                below = np.zeros(own.shape[-1], np.int64)
             if i >= plain:
                 code = number % self.sizes[book]
                 number = packing.pop(number, code, 1, self.sizes[book])
-                codes[t, book] = code
-                continue
-            if book == 0:
-                own = self._contexts(codes[max(0, t - 2) : t + 1])[0][-1]
-                below = np.zeros(own.shape[-1], np.int64)
-            shares = self._shares(book, own[book] + below)
-            ends = np.cumsum(shares)
-            code = int(np.searchsorted(ends, number % TOTAL, side="right"))
-            share = int(shares[code])
-            number = packing.pop(number, int(ends[code]) - share, share, TOTAL)
+            else:
+                shares = self.shares(book, own[book] + below)
+                ends = np.cumsum(shares)
+                code = int(np.searchsorted(ends, number % TOTAL, side="right"))
+                share = int(shares[code])
+                number = packing.pop(number, int(ends[code]) - share, share, TOTAL)
             codes[t, book] = code
-            below += tables.below[book, code]
+            below = below + (tables.vectors[book, code] @ tables.below[book]).astype(np.int64)
         if number:
             raise ValueError(f"{len(data)} bytes do not hold {frames} frames of {books} codes")
         return codes.astype(np.int32)
@@ -113,24 +124,38 @@ class EntropyModel:
             filled *= self.sizes[i % books]
         return i
 
-    def _contexts(
+    def contexts(
         self, codes: Int[np.ndarray, "T Q"]
-    ) -> tuple[Int[np.ndarray, "T Q H"], Int[np.ndarray, "T Q H"]]:
-        """Per code, the sums over earlier frames (and the bias), and over the books below."""
-        tables, books = self._tables, np.arange(codes.shape[1])
-        own = np.repeat(tables.bias[None, : len(books)].astype(np.int64), len(codes), axis=0)
-        for lag, table in ((1, tables.before), (2, tables.earlier)):
-            own[lag:] += np.cumsum(table[books, codes[:-lag]], axis=1, dtype=np.int64)
-        below = np.zeros_like(own)
-        below[:, 1:] = np.cumsum(tables.below[books, codes], axis=1, dtype=np.int64)[:, :-1]
-        return own, below
+    ) -> Iterator[tuple[Int[np.ndarray, "Q H"], Int[np.ndarray, "Q H"]]]:
+        """Frame by frame, sums for each book over earlier frames (and the bias), and over the books
+        below; the second means nothing while the frame's codes are not known."""
+        tables, books = self._floats, np.arange(codes.shape[1])
 
-    def _shares(self, book: int, hidden: Int[np.ndarray, " H"]) -> Int[np.ndarray, " K"]:
+        def seen(matrix: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
+            vectors = tables.vectors[books, codes[t], None]
+            each = (vectors @ matrix[books])[:, 0].astype(np.int64)
+            return np.cumsum(each, axis=0), each
+
+        total = np.zeros((len(books), tables.bias.shape[1]), np.int64)
+        for t in range(len(codes)):
+            own = self._tables.bias[: len(books)].astype(np.int64)
+            if t:
+                total += seen(tables.history, t - 1)[0]
+                own = own + seen(tables.before, t - 1)[0] + total // t
+            if t > 1:
+                own = own + seen(tables.earlier, t - 2)[0]
+            summed, each = seen(tables.below, t)
+            yield own, summed - each
+
+    def shares(self, book: int, hidden: Int[np.ndarray, " H"]) -> Int[np.ndarray, " K"]:
         """Shares of `TOTAL` for each entry of a book."""
-        size = self.sizes[book]
-        logits = np.maximum(hidden, 0).astype(np.float64) @ self._out[book]
-        logits = logits.astype(np.int64)[:size] + self._tables.prior[book, :size]
-        below_best = (logits.max() - logits) >> (2 * UNIT_BITS - _FINE_BITS)
+        size, whole, floats = self.sizes[book], self._tables, self._floats
+        h = (np.maximum(hidden, 0) >> WEIGHT_BITS).astype(np.float64)
+        h = (h @ floats.middle[book]).astype(np.int64) + whole.middle_bias[book]
+        h = (np.maximum(h, 0) >> WEIGHT_BITS).astype(np.float64)
+        query = ((h @ floats.out[book]).astype(np.int64) >> VECTOR_BITS).astype(np.float64)
+        logits = (floats.vectors[book, :size] @ query).astype(np.int64) + whole.prior[book, :size]
+        below_best = (logits.max() - logits) >> (_SUM_BITS - _FINE_BITS)
         weights = _POWERS[below_best & 31] >> np.minimum(below_best >> _FINE_BITS, 62)
         shares = 1 + weights * (TOTAL - size) // weights.sum()
         shares[np.argmax(logits)] += TOTAL - shares.sum()

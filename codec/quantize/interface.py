@@ -34,6 +34,10 @@ class Quantizer(nnx.Module):
         """The vectors that `codes` of the leading books stand for."""
         raise NotImplementedError
 
+    def vectors(self) -> Float[Array, "Q K E"]:
+        """What each entry stands for within its book, at most of unit length; 0 beyond a book."""
+        raise NotImplementedError
+
     def __call__(self, x: Float[Array, "B T D"], depth: Int[Array, " B"], key: Array) -> Quantized:
         """Training form with `depth` books in use per example; `key` for those that dither."""
         raise NotImplementedError

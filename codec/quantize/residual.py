@@ -54,6 +54,10 @@ class ResidualQuantizer(Quantizer):
         """The sum of what all given books say."""
         return sum(self.lookup(book, codes[..., book]) for book in range(codes.shape[-1]))
 
+    def vectors(self) -> Float[Array, "Q K E"]:
+        """Directions of the entries."""
+        return unit(self.table[...])
+
     def __call__(self, x: Float[Array, "B T D"], depth: Int[Array, " B"], key: Array) -> Quantized:
         """Training form: straight-through latent with `depth` books in use per example."""
         total, loss, codes, queries = jnp.zeros_like(x), 0.0, [], []

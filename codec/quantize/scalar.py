@@ -99,6 +99,12 @@ class ScalarQuantizer(Quantizer):
     def _out(self, numbers: Float[Array, "B T G E"]) -> Float[Array, "B T D"]:
         return jnp.einsum("btge,ged->btd", numbers, self.project_out[...])
 
+    def vectors(self) -> Float[Array, "Q K E"]:
+        """Middles of the cells, a later stage's as if it were the only one."""
+        cells = jnp.arange(self.sizes[0])[:, None] // np.array(self.place) % self.levels
+        points = self._centre(cells) / len(self.place) ** 0.5
+        return jnp.broadcast_to(points, (len(self.sizes), *points.shape))
+
     def __call__(self, x: Float[Array, "B T D"], depth: Int[Array, " B"], key: Array) -> Quantized:
         """Training form: straight-through rounding of the first `depth` books per example."""
         z = self.numbers(x)

@@ -49,6 +49,15 @@ class SplitQuantizer(Quantizer):
         """The first book's vector and what the given scalars add."""
         return self.first.decode(codes[..., :1]) + self.rest.decode(codes[..., 1:])
 
+    def vectors(self) -> Float[Array, "Q K E"]:
+        """Directions in the first book, one number in the others."""
+        first, rest = self.first.vectors(), self.rest.vectors()
+        entries, dim = max(self.sizes), first.shape[-1]
+        pad = lambda v: jnp.pad(  # noqa: E731
+            v, ((0, 0), (0, entries - v.shape[1]), (0, dim - v.shape[2]))
+        )
+        return jnp.concatenate([pad(first), pad(rest)])
+
     def __call__(self, x: Float[Array, "B T D"], depth: Int[Array, " B"], key: Array) -> Quantized:
         """Training form: the first book always, the scalars by `depth`."""
         first = self.first(x, jnp.ones_like(depth), key)

@@ -59,6 +59,16 @@ def test_training_form_at_depth_d_is_the_first_d_books_decoded(kind):
         np.testing.assert_array_equal(out.codes, quantizer.encode(x))
 
 
+def test_vectors_tell_the_entries_of_a_book_apart(kind):
+    cfg, quantizer = kind
+    vectors = np.asarray(quantizer.vectors())
+    assert vectors.shape[:2] == (cfg.books, max(cfg.sizes))
+    for book, size in enumerate(cfg.sizes):
+        assert len(np.unique(vectors[book, :size], axis=0)) == size
+        assert np.linalg.norm(vectors[book], axis=-1).max() < 1.001
+        assert not vectors[book, size:].any()
+
+
 def test_gradient_passes_to_the_input_from_the_books_in_use(kind):
     cfg, quantizer = kind
     x = latents(1, 3, 12)
