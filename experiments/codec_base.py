@@ -2,7 +2,9 @@
 
     python -m experiments.train --config=experiments/codec_base.py --workdir=runs/codec
 
-See LOG.md for the cost and result of each run.
+See LOG.md for the cost and result of each run. That of 2026-11-24 was stopped at step 5,500, when
+its critics had joined, and went on with `--config.optimizer.learning_rate=1e-3
+--config.steps=20000`: at 4e-3 fresh critics are a shock that takes 1,500 steps to get over.
 """
 
 import ml_collections

@@ -289,8 +289,8 @@ def coding(folder: str | os.PathLike, streams: int, frames: int) -> Coding:
         decode_s.append(time.perf_counter() - heard)
     encode_s, decode_s = encode_s[1:], decode_s[1:]  # the first of each compiles
     total_s = (sum(encode_s) + sum(decode_s)) * codec.frame_rate / frames
-    pair = lambda values: tuple(map(float, np.percentile(values, [50, 99])))  # noqa: E731
-    return Coding(streams, total_s / streams, pair(encode_s), pair(decode_s))
+    encoded, decoded = (_percentiles(times, 99) for times in (encode_s, decode_s))
+    return Coding(streams, total_s / streams, encoded, decoded)
 
 
 def measure(folder: str | os.PathLike, tiny: bool = False) -> Measured:
@@ -414,9 +414,9 @@ def _repeat(call: Callable[[], Any], seconds: float, least: int) -> list[float]:
     return times
 
 
-def _percentiles(values: Sequence[float]) -> tuple[float, float]:
-    p50, p95 = np.percentile(values, [50, 95])
-    return float(p50), float(p95)
+def _percentiles(values: Sequence[float], high: int = 95) -> tuple[float, float]:
+    middle, end = np.percentile(values, [50, high])
+    return float(middle), float(end)
 
 
 def _machine() -> str:

@@ -171,9 +171,10 @@ def _info(args: argparse.Namespace) -> int:
     from voiceloom import coding
     from voiceloom.speech_codec import load_codec
 
-    told = [coding.describe(path, load_codec(args.weights)) for path in args.files]
-    print("\n".join(told))
-    return 1 if any("damage:" in text for text in told) else 0
+    codec = load_codec(args.weights)
+    told = [coding.describe(path, codec) for path in args.files]
+    print("\n".join(one.text for one in told))
+    return 1 if any(one.problems for one in told) else 0
 
 
 def _pairs(

@@ -59,7 +59,7 @@ def read_audio(
     any_samples = False
     for block in blocks:
         if not np.isfinite(block).all():
-            raise AudioError(f"{source}: NaN or infinite samples; repair or export it again")
+            raise AudioError(f"{_name(source)}: NaN or infinite samples; repair or export it again")
         any_samples = any_samples or block.size > 0
         yield resampler.resample_chunk(block.astype(np.float32))
     if not any_samples:
@@ -131,8 +131,7 @@ def encode(
 ) -> Coded:
     """Samples at the codec's rate into a token file, as they come."""
     header = codec.header(books, packet_frames)
-    counted = _Counted(file)
-    writer, hear = Writer(counted, header, codec.entropy), codec.encoder()
+    writer, hear = Writer(file, header, codec.entropy), codec.encoder()
     size, waiting, total = codec.frame_samples, np.zeros(0, np.float32), 0
     for block in blocks:
         total += len(block)
@@ -144,7 +143,7 @@ def encode(
     rest = np.pad(waiting, (0, frames * size - total))  # silence, until the last sound is out
     writer.write(hear.push(rest[None])[0, :, :books])
     writer.close(frames * size - total)
-    return Coded(total / codec.sample_rate, counted.bytes)
+    return Coded(total / codec.sample_rate, writer.bytes)
 
 
 def decode(
@@ -201,24 +200,17 @@ def _conceal(play, held: np.ndarray | None, frames: int, size: int) -> np.ndarra
     return samples
 
 
-class _Counted:
-    """A file that counts what is written into it."""
-
-    def __init__(self, file: Writable):
-        self._file, self.bytes = file, 0
-
-    def write(self, data: bytes) -> None:
-        self.bytes += len(data)
-        self._file.write(data)
-
-    def flush(self) -> None:
-        self._file.flush()
-
-
 # ---- files ------------------------------------------------------------------------------------
 
 
-def describe(path: Path, codec: SpeechCodec | None = None) -> str:
+class Described(NamedTuple):
+    """What is in a token file, in words, and what is wrong with it."""
+
+    text: str
+    problems: list[str]
+
+
+def describe(path: Path, codec: SpeechCodec) -> Described:
     """What is in a token file, from its packets; raises TokenFileError."""
     with open(path, "rb") as file:
         reader = Reader(file)
@@ -230,7 +222,7 @@ def describe(path: Path, codec: SpeechCodec | None = None) -> str:
     seconds, size = samples / header.sample_rate, path.stat().st_size
     bits = sum(np.log2(header.sizes)) / header.frame_s
     payload = 8 * sum(len(p.payload) for p in packets) / max(seconds, 1e-9)
-    same = codec is not None and codec.model_id == header.model_id
+    same = codec.model_id == header.model_id
     lines = [
         f"{path}: {seconds:.3f} s, {samples} samples at {header.sample_rate} Hz"
         + ("" if reader.ended else ", as far as it goes"),
@@ -240,10 +232,10 @@ def describe(path: Path, codec: SpeechCodec | None = None) -> str:
         f"{payload / 1000:.3f}, nominal {bits / 1000:.3f}",
         f"  {len(packets)} packets of {header.packet_frames} frames, "
         f"{sum(p.coded for p in packets)} of them entropy-coded",
-        f"  codec {header.model_id.hex()}"
-        + (", the one at hand" if same else ", not the one at hand" if codec else ""),
+        f"  codec {header.model_id.hex()}, {'' if same else 'not '}the one at hand",
+        *(f"  damage: {problem}" for problem in reader.problems),
     ]
-    return "\n".join(lines + [f"  damage: {problem}" for problem in reader.problems])
+    return Described("\n".join(lines), reader.problems)
 
 
 def mirrored(source: Path, out: Path | None, suffixes: tuple[str, ...], to: str) -> list[tuple]:

@@ -92,11 +92,11 @@ def load_entropy(folder: str | os.PathLike, model: Model) -> EntropyModel | None
         return None
     try:
         with safe_open(path, "numpy") as file:
-            about = file.metadata()
-        tables = Tables(**safetensors.load_file(path))
-    except (SafetensorError, OSError, TypeError) as error:
+            codec_hash = file.metadata()["codec_sha256"]
+            tables = Tables(**{name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, TypeError) as error:
         raise WeightsError(f"{path}: damaged ({error}); {AGAIN}") from error
-    if about.get("codec_sha256") != model.hash:
+    if codec_hash != model.hash:
         raise WeightsError(f"{path}: learned from the codes of another codec; {AGAIN}")
     return EntropyModel(tables, model.config.sizes)
 

@@ -2,7 +2,7 @@
 
 A learned model saves bits only if the decoder finds exactly the encoder's probabilities. Floating
 point does not promise that across machines (encodec's `--lm` files made on a GPU fail on a CPU), so
-everything here is a whole number: tables of int8, sums, a maximum with zero, shifts, a division.
+everything here is a whole number: tables, sums, a maximum with zero, shifts, a division.
 
 The model sees codes as the codec does, by the vectors that they stand for. Those of the two frames
 before, of the packet so far (on average: that says who speaks) and of the books below in this frame
@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 import numpy as np
-from jaxtyping import Int, Int8, Int16, Int32, Integer
+from jaxtyping import Float, Int, Int8, Int16, Int32, Integer
 
 from codec.bitstream import packing
 
@@ -55,7 +55,7 @@ class EntropyModel:
     """Lossless coding of packets of codes.
 
     Args:
-        tables: Learned by `codec.entropy_task`.
+        tables: Learned by `experiments.entropy`.
         sizes: Entries of each book.
 
     Attributes:
@@ -72,14 +72,15 @@ class EntropyModel:
         """A packet as bytes, without its length."""
         codes = codes.astype(np.int64)
         frames, books = codes.shape
-        hidden = [own + below for own, below in self.contexts(codes)]
+        pairs = zip(self.contexts(codes), codes, strict=True)
+        hidden = [own + self._below(frame) for own, frame in pairs]
         plain = self._plain_from(frames, books)
         number = 0
         for i in reversed(range(frames * books)):
             t, book = divmod(i, books)
             code = int(codes[t, book])
             if i >= plain:
-                number = packing.push(number, code, 1, self.sizes[book])
+                number = number * self.sizes[book] + code
                 continue
             shares = self.shares(book, hidden[t][book])
             start = int(shares[:code].sum())
@@ -95,11 +96,10 @@ class EntropyModel:
         for i in range(frames * books):
             t, book = divmod(i, books)
             if book == 0:
-                own, _ = next(contexts)
+                own = next(contexts)
                 below = np.zeros(own.shape[-1], np.int64)
             if i >= plain:
-                code = number % self.sizes[book]
-                number = packing.pop(number, code, 1, self.sizes[book])
+                number, code = divmod(number, self.sizes[book])
             else:
                 shares = self.shares(book, own[book] + below)
                 ends = np.cumsum(shares)
@@ -124,28 +124,33 @@ class EntropyModel:
             filled *= self.sizes[i % books]
         return i
 
-    def contexts(
-        self, codes: Int[np.ndarray, "T Q"]
-    ) -> Iterator[tuple[Int[np.ndarray, "Q H"], Int[np.ndarray, "Q H"]]]:
-        """Frame by frame, sums for each book over earlier frames (and the bias), and over the books
-        below; the second means nothing while the frame's codes are not known."""
-        tables, books = self._floats, np.arange(codes.shape[1])
-
-        def seen(matrix: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
-            vectors = tables.vectors[books, codes[t], None]
-            each = (vectors @ matrix[books])[:, 0].astype(np.int64)
-            return np.cumsum(each, axis=0), each
-
-        total = np.zeros((len(books), tables.bias.shape[1]), np.int64)
+    def contexts(self, codes: Int[np.ndarray, "T Q"]) -> Iterator[Int[np.ndarray, "Q H"]]:
+        """Frame by frame, the bias and the sums over earlier frames, for each book; a frame's own
+        codes are read when the next one is asked for."""
+        tables, past = self._floats, None
         for t in range(len(codes)):
-            own = self._tables.bias[: len(books)].astype(np.int64)
+            own = self._tables.bias[: codes.shape[1]].astype(np.int64)
             if t:
-                total += seen(tables.history, t - 1)[0]
-                own = own + seen(tables.before, t - 1)[0] + total // t
+                seen = self._seen(tables.history, codes[t - 1])
+                past = seen if past is None else past + seen
+                own = own + self._seen(tables.before, codes[t - 1]) + past // t
             if t > 1:
-                own = own + seen(tables.earlier, t - 2)[0]
-            summed, each = seen(tables.below, t)
-            yield own, summed - each
+                own = own + self._seen(tables.earlier, codes[t - 2])
+            yield own
+
+    def _seen(
+        self, matrix: Float[np.ndarray, "All E H"], frame: Int[np.ndarray, " Q"]
+    ) -> Int[np.ndarray, "Q H"]:
+        """For each book, what it and the lower books of a frame say through `matrix`."""
+        books = np.arange(len(frame))
+        vectors = self._floats.vectors[books, frame, None]
+        return np.cumsum((vectors @ matrix[books])[:, 0].astype(np.int64), axis=0)
+
+    def _below(self, frame: Int[np.ndarray, " Q"]) -> Int[np.ndarray, "Q H"]:
+        """For each book, what the lower books of its own frame say."""
+        below = np.zeros((len(frame), self._tables.bias.shape[1]), np.int64)
+        below[1:] = self._seen(self._floats.below, frame)[:-1]
+        return below
 
     def shares(self, book: int, hidden: Int[np.ndarray, " H"]) -> Int[np.ndarray, " K"]:
         """Shares of `TOTAL` for each entry of a book."""

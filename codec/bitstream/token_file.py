@@ -103,6 +103,9 @@ class Writer:
         file: Open for writing bytes.
         header: Written at once.
         model: To code with, or None: packed only.
+
+    Attributes:
+        bytes: Written so far.
     """
 
     def __init__(self, file: Writable, header: Header, model: EntropyModel | None):
@@ -111,6 +114,7 @@ class Writer:
         self._seed, self._sequence = int.from_bytes(head[-CRC_BYTES:], "little"), 0
         self._waiting = np.zeros((0, len(header.sizes)), np.int32)
         self._file.write(head)
+        self.bytes = len(head)
 
     def write(self, codes: Integer[np.ndarray, "T Q"]) -> None:
         """Takes up the next frames."""
@@ -134,6 +138,7 @@ class Writer:
         body = bytes([self._sequence]) + _varint(len(payload) << 2 | coded << 1 | last) + payload
         self._file.write(body + _crc(body, self._seed))
         self._file.flush()
+        self.bytes += len(body) + CRC_BYTES
         self._sequence = (self._sequence + 1) % 256
 
 
