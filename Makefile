@@ -29,7 +29,7 @@ corpora: $(VENV)/.base
 
 # Codes for the language model: the synthetic voices at three speeds, the English prompts aligned;
 # and of every corpus, for the entropy model of the token files.
-codes: $(VENV)/.base
+codes: $(VENV)/.prepare
 	for name in asterisk kerstin crowd; do \
 	  $(BIN)/python -m experiments.tokenise runs/records/$$name runs/codes/$$name || exit 1; done
 	$(BIN)/python -m experiments.tokenise runs/records/synthetic runs/codes/synthetic
@@ -52,6 +52,10 @@ $(VENV)/.base: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.base
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(VENV)/.prepare: $(VENV)/.base
+	$(BIN)/pip install -q -c constraints.txt -e '.[prepare]'
 	touch $@
 
 $(VENV)/.evaluate: $(VENV)/.base

@@ -15,6 +15,7 @@ espeak is not thread-safe: one lock guards it.
 import functools
 import re
 import threading
+import unicodedata
 from typing import NamedTuple
 
 import espeakng_loader
@@ -48,6 +49,9 @@ _FOLD_OTHER = (
     *(("o^ʊ", "O"), ("^", "")),
 )
 """For other languages only what is the same sound: r, x, ç and e are phones of their own there."""
+
+_TIED = ("aɪ", "aʊ", "eɪ", "ɔɪ", "oʊ", "əʊ", "tʃ", "dʒ")
+"""Pairs that are one sound, as people write them without a tie."""
 
 _PAUSE = re.compile(r"\s*(?:[;!?]|[:,](?!\d)|\.(?!\w))[\s;:,.!?]*")
 """Where a clause ends. `F.A.Q` and, in other languages, `3.14` and `1,5` are one word."""
@@ -134,6 +138,29 @@ class FrontEnd:
             span=span.astype(np.int32),
         )
 
+    def ipa(self, phones: str) -> str:
+        """The phone string of a pronunciation in IPA, with or without ties and syllable stress.
+
+        Raises:
+            TextError: It has sounds that are none of the alphabet's.
+        """
+        folded = unicodedata.normalize("NFC", phones.strip(" /[]")).replace("͡", "^")
+        folded = re.sub(r"[ˈ']", "ˈ", re.sub(r"[.‿ ]+", " ", folded)).replace("g", "ɡ")
+        for pair in _TIED:
+            folded = folded.replace(pair, f"{pair[0]}^{pair[1]}")
+        for old, new in self._fold:
+            folded = folded.replace(old, new)
+        # Stress is written before the syllable, and belongs to its vowel.
+        onset = rf"([ˈˌ])([^ˈˌ {_VOWEL_LETTERS}]*)(?=[{_VOWEL_LETTERS}])"
+        folded = re.sub(onset, r"\2\1", folded)
+        unknown = sorted({c for c in folded if c not in SYMBOL_IDS and c not in "ˈˌ "})
+        if unknown or not any(c in SYMBOL_IDS for c in folded):
+            raise TextError(
+                f"{phones!r} cannot be pronounced: {' '.join(unknown) or 'nothing'} in it is no "
+                "sound of the alphabet; write IPA such as təˈmeɪtoʊ"
+            )
+        return folded
+
     def _phonemise(self, text: str) -> str:
         """The phones of a clause or word, in the alphabet of `data.phones`."""
         with _LOCK:
@@ -190,7 +217,8 @@ def _split(text: str) -> list[tuple[int, int, bool]]:
 
 
 _SPACE = 0  # the id of the seam between words in an alignment (no unit has it)
-_VOWELS = frozenset(SYMBOL_IDS[c] for c in "AIOQWYᵊaeiouyɑɐɒæɔəɚɛɜɨɪɯøœʊʌɤᵻ")
+_VOWEL_LETTERS = "AIOQWYᵊaeiouyɑɐɒæɔəɚɛɜɨɪɯøœʊʌɤᵻ"
+_VOWELS = frozenset(SYMBOL_IDS[c] for c in _VOWEL_LETTERS)
 _MATCH, _ALIKE, _UNLIKE, _NEVER = 0, 2, 6, 99
 _GAP, _SEAM = 3, 1
 """Costs of an alignment: sounds of a kind change in context (vowels reduce, consonants assimilate),

@@ -19,6 +19,7 @@ import grain
 import numpy as np
 from jaxtyping import Float, Int, UInt16
 
+from data import prosody
 from data.phones import SYMBOLS, boundary_class
 from data.records import Reader
 
@@ -27,6 +28,7 @@ class Utterance(NamedTuple):
     """One clip, or a piece of one: T frames and the U units spoken in them."""
 
     codes: UInt16[np.ndarray, "T Q"]
+    prosody: Int[np.ndarray, " T"]  # tokens of `data.prosody`
     symbol: Int[np.ndarray, " U"]
     stress: Int[np.ndarray, " U"]
     word: Int[np.ndarray, " U"]
@@ -39,6 +41,7 @@ class Row(NamedTuple):
     """One row of a batch, as `rows` yields them stacked; the fields of its dicts."""
 
     codes: Int[np.ndarray, "T Q"]
+    prosody: Int[np.ndarray, " T"]
     mask: np.ndarray  # bool [T], frames that there are
     advance: Int[np.ndarray, " T"]  # units passed in each frame; <start> is unit 0
     symbol: Int[np.ndarray, " U"]
@@ -105,17 +108,25 @@ def read(records: Iterable[Mapping[str, Any]], longest: int) -> list[Utterance]:
     A long clip is cut where a unit begins: at the last pause that fits, else at the last word.
 
     Raises:
-      ValueError: A record has no codes or no timings.
+      ValueError: A record has no codes, no pitch or no timings.
     """
-    utterances = []
+    records, utterances = list(records), []
+    for record in records:
+        for name, what in (("codes", "codes"), ("hz", "pitch"), ("bounds_s", "timings")):
+            if record.get(name) is None:
+                raise ValueError(
+                    f"record {record.get('id')!r} has no {what}: the language model needs codes, "
+                    "pitch and timings; run `python -m experiments.tokenise` on a folder prepared "
+                    "with labels"
+                )
+    tracks: dict[str, list] = {}
+    for record in records:
+        tracks.setdefault(record["speaker"], []).append(record["hz"])
+    pitch = {speaker: prosody.median_hz(hz) for speaker, hz in tracks.items()}
     for clip, record in enumerate(records):
-        if "codes" not in record or record.get("bounds_s") is None:
-            raise ValueError(
-                f"record {record.get('id')!r} has no {'timings' if 'codes' in record else 'codes'}:"
-                " the language model needs both; run `python -m experiments.tokenise` on a folder"
-                " prepared with labels"
-            )
         codes = np.asarray(record["codes"], np.uint16)
+        melody = prosody.Prosody(record["hz"], record["level_db"])
+        tokens = prosody.tokens(melody, pitch[record["speaker"]])
         onset = onsets(record["bounds_s"], record["frame_rate"], len(codes))
         units = [np.asarray(record[name], np.int32) for name in ("symbol", "stress", "word")]
         pieces = _cuts(onset, units[0], units[2], len(codes), longest)
@@ -124,7 +135,14 @@ def read(records: Iterable[Mapping[str, Any]], longest: int) -> list[Utterance]:
             edge = np.clip(onset[first : last + 1] - start, 0, stop - start - 1)
             utterances.append(
                 Utterance(
-                    codes[start:stop], symbol, stress, word - word[0], edge, record["speaker"], clip
+                    codes[start:stop],
+                    tokens[start:stop],
+                    symbol,
+                    stress,
+                    word - word[0],
+                    edge,
+                    record["speaker"],
+                    clip,
                 )
             )
     return utterances
@@ -240,10 +258,13 @@ class Rows:
         books = utterances[0].codes.shape[1]
         codes = np.zeros((self._frames, books), np.int32)
         codes[:offset] = np.concatenate([u.codes for u in utterances])
+        tokens = np.zeros(self._frames, np.int32)
+        tokens[:offset] = np.concatenate([u.prosody for u in utterances])
         advance = np.zeros(self._frames, np.int32)
         advance[:offset] = advances(np.concatenate(onset), offset, self._limit)
         return Row(
             codes=codes,
+            prosody=tokens,
             mask=np.arange(self._frames) < offset,
             advance=advance,
             symbol=self._padded(np.concatenate([u.symbol for u in utterances])),

@@ -9,6 +9,7 @@ See LOG.md for the cost and result of each run.
 import ml_collections
 
 from data.phones import SYMBOLS, boundary_class
+from data.prosody import LEVELS, PITCHES
 
 _PAUSE_S, _PHONE_S, _START_S = 0.9, 0.35, 0.3
 
@@ -24,12 +25,14 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         max_dwell_s=(*(_PAUSE_S if c else _PHONE_S for c in classes), _START_S),
         frame_rate=12.5,
         books=8,
+        pitches=PITCHES,
+        levels=LEVELS,
         advance=3,
     )
     config.steps = 8_000
     config.ema_decay = 0.999
     config.seed = 0
-    config.weights = dict(advance=1.0, depth=2.0)
+    config.weights = dict(advance=1.0, prosody=1.0, depth=2.0)
     config.noise = 0.1
     # Without it the held-out loss of 175 minutes rose after 16 epochs (LOG, the pair at 25 Hz).
     config.dropout = 0.1

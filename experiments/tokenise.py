@@ -2,7 +2,8 @@
 
     python -m experiments.tokenise runs/records/synthetic runs/codes/synthetic
 
-Labels and text go along unchanged; samples become `codes` uint16 [T, Q]. The hash of the codec's
+Labels and text go along unchanged; samples become `codes` uint16 [T, Q], with the pitch `hz` and
+the level `level_db` float32 [T] of every frame (`data.prosody`). The hash of the codec's
 weights goes with every folder, because codes mean nothing to another codec. The arithmetic is
 float32 on the released bfloat16 weights: the very ones that will decode the language model.
 
@@ -20,7 +21,7 @@ import numpy as np
 import soxr
 import tqdm
 
-from data import pipeline, records
+from data import pipeline, prosody, records
 from data.audio import SAMPLE_RATE
 from voiceloom.speech_codec import load_codec
 
@@ -57,8 +58,10 @@ def tokenise(
             writer.facts = about
             for clip in tqdm.tqdm(pipeline.clips(source, split), split, unit="clip"):
                 record = at_speed(clip, speed)
-                codes = codec.encode(record.pop("samples")[None])[0]
-                writer.write(record | about | {"codes": codes.astype(np.uint16)})
+                samples = record.pop("samples")
+                codes = codec.encode(samples[None])[0].astype(np.uint16)
+                melody = prosody.measure(samples, SAMPLE_RATE, codec.frame_rate, len(codes))
+                writer.write(record | about | {"codes": codes} | melody._asdict())
 
 
 def main():

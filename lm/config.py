@@ -17,6 +17,7 @@ class Config:
       final_classes: Boundary classes that end a sentence.
       frame_rate: Codec frames per second.
       books: Codebooks written by the LM, Q.
+      pitches, levels: Classes of a prosody token (`data.prosody`); 0 pitches: no such stream.
       entries: Entries per codebook, K.
       advance: Most units the pointer passes in one frame, A; the excess waits for the next frame.
       width, layers, heads, mlp_width: Of the backbone.
@@ -37,6 +38,8 @@ class Config:
     final_classes: tuple[int, ...] = (2, 3, 4)
     frame_rate: float = 12.5
     books: int = 8
+    pitches: int = 0
+    levels: int = 8
     entries: int = 1024
     advance: int = 3
     width: int = 256

@@ -255,6 +255,11 @@ class Backbone(nnx.Module):
         return self.norm(x), BackboneState(tuple(rings), state.pos + count)
 
 
+def table(rows: int, width: int, *, rngs: nnx.Rngs) -> nnx.Param:
+    """An embedding table [rows, width]."""
+    return nnx.Param(0.5 * jax.random.normal(rngs.params(), (rows, width)))
+
+
 @jax.custom_vjp
 def lookup(table: Float[Array, "K C"], ids: Int[Array, "*B"]) -> Float[Array, "*B C"]:
     """Rows of `table`; the gradient is a product with one-hot rows."""

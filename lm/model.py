@@ -1,14 +1,16 @@
 """Frame-synchronous pointer LM: text and voice in, codec codes out, one backbone step per frame.
 
 A pointer walks over the units of the text. In every frame the model first says how many units the
-frame passes (the advance), then, given the units so reached, the first book of the frame; a small
-depth transformer adds the other books. Alignment is data, not something to be learned, so text
-streams in, words cannot be repeated or skipped, and word times are free. The idea is Kyutai's
-delayed streams (arXiv 2509.08753) with VoXtream's phone pointer (arXiv 2509.15969); depth
-transformer after RQ-Transformer, trained on a part of the frames after CSM.
+frame passes (the advance), then, given the units so reached, how high and how loud it is (the
+prosody token), then the first book of the frame; a small depth transformer adds the other books.
+Alignment is data, not something to be learned, so text streams in, words cannot be repeated or
+skipped, and word times are free. The idea is Kyutai's delayed streams (arXiv 2509.08753) with
+VoXtream's phone pointer (arXiv 2509.15969); depth transformer after RQ-Transformer, trained on a
+part of the frames after CSM.
 
 Teacher-forced use: `encode_text`, `encode_voice`, `listen` (backbone), then `advance_logits`,
-`first_hidden` -> `first_logits`, `depth`. Sampling does the same one frame at a time (`lm.sample`).
+`first_hidden` -> `prosody_logits`, `with_prosody` -> `first_logits`, `depth`. Sampling does the
+same one frame at a time (`lm.sample`).
 """
 
 import jax
@@ -29,15 +31,12 @@ from lm.layers import (
     lookup,
     normalise,
     pick,
+    table,
     turn,
     window,
 )
-from lm.text import Text, TextEncoder
-
-
-def table(rows: int, width: int, *, rngs: nnx.Rngs) -> nnx.Param:
-    """An embedding table [rows, width]."""
-    return nnx.Param(0.5 * jax.random.normal(rngs.params(), (rows, width)))
+from lm.prosody import Prosody
+from lm.text import Steer, Text, TextEncoder
 
 
 class CodeEmbedding(nnx.Module):
@@ -158,13 +157,15 @@ class LM(nnx.Module):
         self.advance = Dense(width, cfg.advance + 1, rngs=rngs, scale=0.5)
         self.advanced = table(cfg.advance + 1, width, rngs=rngs)
         self.mix = Dense(width, width, rngs=rngs)
+        if cfg.pitches:
+            self.prosody = Prosody(cfg, rngs=rngs)
         self.norm_mix = Norm(width, rngs=rngs)
         self.mlp = Mlp(width, cfg.mlp_width, rngs=rngs, scale=0.5)
         self.norm_first = Norm(width, rngs=rngs)
         self.first = Dense(width, cfg.entries, rngs=rngs, scale=0.5)
         self.depth = Depth(cfg, rngs=rngs)
 
-    def encode_text(self, *units: Array, **kwargs: Array | Dropout | None) -> Text:
+    def encode_text(self, *units: Array, **kwargs: Array | Dropout | Steer | None) -> Text:
         """The encoded text: see `TextEncoder`."""
         return self.text(*units, **kwargs)
 
@@ -181,6 +182,7 @@ class LM(nnx.Module):
         voice: Float[Array, "B Dv"],
         state: BackboneState | None = None,
         drop: Dropout | None = None,
+        prosody: Int[Array, "B T"] | None = None,
     ) -> tuple[Float[Array, "B T D"], BackboneState]:
         """The backbone's view of every frame, from the frames before it only.
 
@@ -192,9 +194,12 @@ class LM(nnx.Module):
           voice: The voice vectors.
           state: Of the backbone; None starts at the first frame.
           drop: Dropout, in training.
+          prosody: Prosody token of the frame before each frame, where the model has that stream.
         """
         x = self.codes(jnp.maximum(previous, 0))
         x = self.enter_codes(x.reshape(*x.shape[:2], -1))
+        if prosody is not None:
+            x = x + self.prosody.hear(prosody)
         x = jnp.where(previous[..., :1] < 0, self.begin[...], x)
         x = x + pick(text.context, pointer) + self.enter_voice(voice)[:, None]
         x = x + lookup(self.dwell[...], jnp.minimum(dwell, self.cfg.dwell_buckets - 1))
@@ -211,7 +216,7 @@ class LM(nnx.Module):
         pointer: Int[Array, "B T"],
         advance: Int[Array, "B T"],
     ) -> Float[Array, "B T D"]:
-        """What a frame says, once it is known which units it passes; input of all code heads.
+        """What a frame says, once it is known which units it passes; input of the further heads.
 
         Args:
           frames: From `listen`.
@@ -228,6 +233,16 @@ class LM(nnx.Module):
         x = self.mix(frames) + lookup(self.advanced[...], advance)
         x = x + pick(text.spoken, pointer + advance) + passed
         return x + self.mlp(self.norm_mix(x))
+
+    def prosody_logits(self, hidden: Float[Array, "*B D"]) -> Float[Array, "*B N"]:
+        """Logits of the prosody token; N = pitches * levels."""
+        return self.prosody.logits(hidden)
+
+    def with_prosody(
+        self, hidden: Float[Array, "*B D"], token: Int[Array, "*B"]
+    ) -> Float[Array, "*B D"]:
+        """What a frame says, once its prosody token is known; input of all code heads."""
+        return self.prosody.say(hidden, token)
 
     def first_logits(self, hidden: Float[Array, "*B D"]) -> Float[Array, "*B K"]:
         """Logits of the first book."""

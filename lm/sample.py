@@ -9,6 +9,9 @@ neighbours, nor on the chunk schedule, nor on when its text came in.
 Speech ends by structure: when the pointer has reached <end>, `tail_frames` more frames are written.
 A unit held as long as its symbol ever is in the corpus is left by force, so nothing can get stuck.
 
+A voice is steered where it is decided: rate, breaks and stretched words through the odds of the
+advance, melody and loudness by moving the prosody token that was drawn before the codes hear of it.
+
 Noise is Gumbel over the best `CANDIDATES` entries of a book: a sort of all 1024 would cost more
 than the product before it.
 """
@@ -19,9 +22,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
+from lm.config import Config
 from lm.layers import NEVER, BackboneState
 from lm.model import LM
-from lm.text import Text
+from lm.text import Steer, Text
 
 CANDIDATES = 64
 
@@ -31,9 +35,12 @@ class Sampling(NamedTuple):
 
     temperature: Float[Array, " B"]  # of the advance and the first book; 0 takes the best
     depth_temperature: Float[Array, " B"]  # of the other books
+    prosody_temperature: Float[Array, " B"]  # of the prosody token
     top_k: Int[Array, " B"]  # best entries of a book to draw from, 1 to 64
     top_p: Float[Array, " B"]  # probability mass to draw from, of the `top_k` best
     rate: Float[Array, " B"]  # tilts the odds of every onset: > 1 speaks faster
+    pitch: Float[Array, " B"]  # semitones added to the pitch of every frame
+    pitch_range: Float[Array, " B"]  # factor on its distance from the speaker's median
 
     @classmethod
     def default(cls, batch: int) -> "Sampling":
@@ -42,7 +49,16 @@ class Sampling(NamedTuple):
         Word errors at 0.3, 0.4, 0.5, 0.65 (538 words): 7.2, 5.9, 7.6, 8.7 %.
         """
         full = lambda value: jnp.full(batch, value)  # noqa: E731
-        return cls(full(0.4), full(0.35), full(50), full(0.95), full(1.0))
+        return cls(
+            temperature=full(0.4),
+            depth_temperature=full(0.35),
+            prosody_temperature=full(0.6),
+            top_k=full(50),
+            top_p=full(0.95),
+            rate=full(1.0),
+            pitch=full(0.0),
+            pitch_range=full(1.0),
+        )
 
 
 class SamplerState(NamedTuple):
@@ -52,6 +68,7 @@ class SamplerState(NamedTuple):
     pointer: Int[Array, " B"]  # unit at the end of the last frame; 0 is <start>
     dwell: Int[Array, " B"]  # frames since the pointer came there
     codes: Int[Array, "B Q"]  # of the last frame; -1 before the first
+    prosody: Int[Array, " B"]  # token of the last frame; 0 before the first
     key: UInt32[Array, "B 2"]  # PRNG key data
     tail: Int[Array, " B"]  # frames written at <end>
     done: Bool[Array, " B"]  # nothing more to come
@@ -63,11 +80,12 @@ class Frame(NamedTuple):
     codes: Int[Array, "*N B Q"]
     pointer: Int[Array, "*N B"]  # unit of the *input* being spoken; -1 before, U after all of them
     advance: Int[Array, "*N B"]  # units passed in this frame
+    prosody: Int[Array, "*N B"]  # token; 0 where the model has no such stream
     valid: Bool[Array, "*N B"]  # whether the stream went on; other rows hold nothing of use
     starved: Bool[Array, "*N B"]  # whether it could not, because its text has not arrived
 
 
-def encode_text(model: LM, *units: Array, **kwargs: Array) -> Text:
+def encode_text(model: LM, *units: Array, **kwargs: Array | Steer | None) -> Text:
     """The encoded text, for any padding the same: see `lm.text.TextEncoder`."""
     return model.encode_text(*units, **kwargs)
 
@@ -85,6 +103,7 @@ def init_state(model: LM, batch: int, seed: Int[Array, " B"]) -> SamplerState:
         pointer=zeros,
         dwell=zeros,
         codes=jnp.full((batch, model.cfg.books), -1, jnp.int32),
+        prosody=zeros,
         key=jax.vmap(lambda s: jax.random.key_data(jax.random.key(s)))(seed),
         tail=zeros,
         done=jnp.zeros(batch, bool),
@@ -100,6 +119,7 @@ def restart(state: SamplerState, rows: Bool[Array, " B"], seed: Int[Array, " B"]
         pointer=zero(state.pointer),
         dwell=zero(state.dwell),
         codes=jnp.where(rows[:, None], -1, state.codes),
+        prosody=zero(state.prosody),
         key=jnp.where(rows[:, None], key, state.key),
         tail=zero(state.tail),
         done=zero(state.done),
@@ -138,15 +158,47 @@ def draw_advance(
     sampling: Sampling,
     state: SamplerState,
 ) -> Int[Array, " B"]:
-    """Units to pass: never beyond <end>, and at least one where the dwell is at its bound."""
+    """Units to pass: never beyond <end>, at least one where the dwell is at its upper bound, none
+    where it is below its lower one, and never over a unit that is to be held."""
     count = jnp.arange(logits.shape[-1])
     left = (text.end - state.pointer)[:, None]
-    longest = jnp.take_along_axis(text.max_dwell, state.pointer[:, None], axis=1, mode="clip")
-    held = (state.dwell[:, None] + 1 >= longest) & (left > 0)
-    allowed = (count <= left) & ((count > 0) | ~held)
-    logits = logits + count * jnp.log(sampling.rate)[:, None]
+    at = lambda values: of_unit(values, state.pointer)[:, None]  # noqa: E731
+    due = (state.dwell[:, None] + 1 >= at(text.max_dwell)) & (left > 0)
+    held = state.dwell[:, None] + 1 < at(text.steer.hold)
+    ahead = jnp.take_along_axis(
+        text.steer.hold, state.pointer[:, None] + count[1:], axis=1, mode="clip"
+    )
+    # The units before the last one passed: none of them may be one that is to be held.
+    over = jnp.pad(jnp.cumsum(ahead[:, :-1], axis=1), ((0, 0), (2, 0))) > 0
+    allowed = (count <= left) & ((count > 0) | ~due) & ((count == 0) | ~held) & ~over
+    logits = logits + count * (jnp.log(sampling.rate)[:, None] - at(text.steer.stretch))
     logits = logits + sampling.temperature[:, None] * noise
     return jnp.argmax(jnp.where(allowed, logits, NEVER), axis=-1)
+
+
+def of_unit(values: Array, unit: Int[Array, " B"]) -> Array:
+    """Of every stream, the value of one of its units."""
+    return jnp.take_along_axis(values, unit[:, None], axis=1, mode="clip")[:, 0]
+
+
+def steered(
+    token: Int[Array, " B"],
+    cfg: Config,
+    steer: Steer,
+    unit: Int[Array, " B"],
+    sampling: Sampling,
+) -> Int[Array, " B"]:
+    """The prosody token that is said in place of the one drawn: moved as stream and unit ask.
+
+    Unvoiced stays unvoiced, and silence silent: the lowest third of the levels is not raised.
+    """
+    pitch, level = token // cfg.levels, token % cfg.levels
+    middle = cfg.pitches // 2
+    moved = middle + (pitch - middle) * sampling.pitch_range + sampling.pitch
+    moved = jnp.round(moved + of_unit(steer.lift, unit)).astype(jnp.int32)
+    pitch = jnp.where(pitch > 0, jnp.clip(moved, 1, cfg.pitches - 1), 0)
+    louder = jnp.where(level > cfg.levels // 3, of_unit(steer.level, unit), 0)
+    return pitch * cfg.levels + jnp.clip(level + louder, 0, cfg.levels - 1)
 
 
 def step(
@@ -160,21 +212,28 @@ def step(
     """One frame of every stream that is `active` (default all), unfinished and has its text."""
     cfg = model.cfg
     candidates = min(CANDIDATES, cfg.entries)
-    shape = (cfg.books * candidates + cfg.advance + 1,)
+    shape = (cfg.books * candidates + cfg.advance + 1 + cfg.pitches * cfg.levels,)
     keys = jax.vmap(jax.random.fold_in)(jax.random.wrap_key_data(state.key), state.backbone.pos)
     noise = jax.vmap(lambda key: jax.random.gumbel(key, shape))(keys)
-    noise_advance = noise[:, cfg.books * candidates :]
-    noise = noise[:, : cfg.books * candidates].reshape(-1, cfg.books, candidates)
+    cuts = (cfg.books * candidates, cfg.books * candidates + cfg.advance + 1)
+    noise, noise_advance, noise_prosody = jnp.split(noise, cuts, axis=1)
+    noise = noise.reshape(-1, cfg.books, candidates)
 
     frames, backbone = model.listen(
         state.codes[:, None], state.pointer[:, None], state.dwell[:, None], text, voice,
-        state.backbone,
+        state.backbone, prosody=state.prosody[:, None] if cfg.pitches else None,
     )  # fmt: skip
     advance_logits = model.advance_logits(frames)[:, 0]
     advance = draw_advance(advance_logits, noise_advance, text, sampling, state)
     pointer = state.pointer + advance
 
     hidden = model.first_hidden(frames, text, state.pointer[:, None], advance[:, None])[:, 0]
+    prosody = state.prosody
+    if cfg.pitches:
+        noisy = model.prosody_logits(hidden) + sampling.prosody_temperature[:, None] * noise_prosody
+        prosody = jnp.argmax(noisy, axis=-1)
+        prosody = steered(prosody, cfg, text.steer, pointer, sampling)
+        hidden = model.with_prosody(hidden, prosody)
     first = draw(model.first_logits(hidden), noise[:, 0], sampling.temperature, sampling)
     codes, past = [first], None
     for book in range(1, cfg.books):
@@ -194,11 +253,12 @@ def step(
         pointer=keep(pointer, state.pointer),
         dwell=keep(jnp.where(advance > 0, 0, state.dwell + 1), state.dwell),
         codes=keep(codes, state.codes),
+        prosody=keep(prosody, state.prosody),
         key=state.key,
         tail=keep(tail, state.tail),
         done=keep(tail > cfg.tail_frames, state.done),
     )
-    return new, Frame(codes, new.pointer - 1, advance, go, starved)
+    return new, Frame(codes, new.pointer - 1, advance, prosody, go, starved)
 
 
 def generate(
@@ -222,6 +282,7 @@ def generate(
         codes=jnp.zeros((max_frames, batch, model.cfg.books), jnp.int32),
         pointer=jnp.zeros((max_frames, batch), jnp.int32),
         advance=jnp.zeros((max_frames, batch), jnp.int32),
+        prosody=jnp.zeros((max_frames, batch), jnp.int32),
         valid=jnp.zeros((max_frames, batch), bool),
         starved=jnp.zeros((max_frames, batch), bool),
     )

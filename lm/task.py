@@ -1,10 +1,11 @@
-"""Training of the LM: cross-entropy of advance, first book and depth books, all teacher-forced.
+"""Training of the LM: cross-entropy of advance, prosody token and books, all teacher-forced.
 
-Per frame: the advance and the first book; on a random quarter of the frames also the books of the
-depth transformer (after CSM: amortised, the loss of the rest is much the same). Against exposure
-bias a share of the previous codes is replaced at random. The look-ahead is drawn anew for every row
-from `lookaheads`, so one model serves all of them; the voice is left out now and then. Three hours
-of speech are soon known by heart (the advances first), hence dropout.
+Per frame: the advance, the prosody token and the first book; on a random quarter of the frames also
+the books of the depth transformer (after CSM: amortised, the loss of the rest is much the same).
+Against exposure bias a share of the previous codes and prosody tokens is replaced at random. The
+look-ahead is drawn anew for every row from `lookaheads`, so one model serves all of them; the voice
+is left out now and then. Three hours of speech are soon known by heart (the advances first), hence
+dropout.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Losses(typing.NamedTuple):
     advance: Float[Array, "B T"]
     advance_right: Float[Array, "B T"]  # 1 where the likeliest advance is the true one
     advance_weight: Float[Array, "B T"]
+    prosody: Float[Array, "B T"]  # 0 where the model has no such stream
     first: Float[Array, "B T"]
     frame_weight: Float[Array, "B T"]
     depth: Float[Array, "N q"]  # of the frames that were chosen
@@ -108,6 +110,7 @@ class LMTask:
         params: dict,
         batch: dict,
         previous: Int[Array, "B T Q"],
+        previous_prosody: Int[Array, "B T"] | None,
         lookahead: Int[Array, " B"],
         voice_length: Int[Array, " B"],
         chosen: Int[Array, " N"],
@@ -119,6 +122,7 @@ class LMTask:
           params: Of the model.
           batch: Fields of `data.utterances.Row`, stacked.
           previous: Codes heard in place of those of the frame before.
+          previous_prosody: Prosody tokens likewise; None without that stream.
           lookahead: Words.
           voice_length: Frames of the voice crop to hear; 0 leaves the voice out.
           chosen: Frames, flattened, whose depth books count.
@@ -136,9 +140,15 @@ class LMTask:
             drop=drop and drop.layer(self.cfg.layers),
         )
         voice = model.encode_voice(batch["voice"], voice_length)
-        frames, _ = model.listen(previous, pointer, dwell, text, voice, drop=drop)
+        frames, _ = model.listen(
+            previous, pointer, dwell, text, voice, drop=drop, prosody=previous_prosody
+        )
         advance_logits = model.advance_logits(frames)
         hidden = model.first_hidden(frames, text, pointer, advance)
+        prosody = jnp.zeros(advance.shape)
+        if previous_prosody is not None:
+            prosody = cross_entropy(model.prosody_logits(hidden), batch["prosody"])
+            hidden = model.with_prosody(hidden, batch["prosody"])
         weight = batch["mask"].astype(jnp.float32)
         flat = lambda a: a.reshape(-1, *a.shape[2:])[chosen]  # noqa: E731
         depth_codes = flat(codes)
@@ -148,6 +158,7 @@ class LMTask:
             advance_right=(jnp.argmax(advance_logits, axis=-1) == advance).astype(jnp.float32),
             # At <end> nothing is left to pass, and sampling never asks.
             advance_weight=weight * (pointer <= batch["length"][:, None]),
+            prosody=prosody,
             first=cross_entropy(model.first_logits(hidden), codes[..., 0]),
             frame_weight=weight,
             depth=cross_entropy(depth_logits, depth_codes[:, 1:]),
@@ -157,12 +168,18 @@ class LMTask:
     def train_step(self, state: TrainState, batch: dict) -> tuple[TrainState, dict]:
         """One step. `batch`: fields of `data.utterances.Row`, stacked."""
         config, weights = self.config, self.config.weights
-        keys = jax.random.split(jax.random.fold_in(state.key, state.step), 6)
+        keys = jax.random.split(jax.random.fold_in(state.key, state.step), 8)
         codes = batch["codes"][..., : self.cfg.books]
         rows, count = codes.shape[:2]
         noise = jax.random.randint(keys[0], codes.shape, 0, self.cfg.entries)
         noisy = jax.random.bernoulli(keys[1], config.noise, codes.shape)
         previous = before(jnp.where(noisy, noise, codes))
+        previous_prosody = None
+        if self.cfg.pitches:
+            token = batch["prosody"]
+            noise = jax.random.randint(keys[6], token.shape, 0, self.cfg.pitches * self.cfg.levels)
+            noisy = jax.random.bernoulli(keys[7], config.noise, token.shape)
+            previous_prosody = before_prosody(jnp.where(noisy, noise, token))
         lookahead = jax.random.choice(keys[2], jnp.asarray(config.lookaheads), (rows,))
         heard = jax.random.bernoulli(keys[3], 1 - config.voice_dropout, (rows,))
         # A random part of the frames there are; padding only where those do not suffice.
@@ -172,14 +189,22 @@ class LMTask:
         def loss(params):
             voice_length = batch["voice_length"] * heard
             drop = Dropout(keys[5], config.dropout)
-            out = self.losses(params, batch, previous, lookahead, voice_length, chosen, drop)
+            out = self.losses(
+                params, batch, previous, previous_prosody, lookahead, voice_length, chosen, drop
+            )
             advance = mean(out.advance, out.advance_weight)
             first = mean(out.first, out.frame_weight)
-            books = jax.vmap(mean, (1, None))(out.depth, out.depth_weight)
-            total = first + weights["advance"] * advance + weights["depth"] * books.mean()
+            prosody = mean(out.prosody, out.frame_weight)
+            books = jax.vmap(mean, (1, None))(out.depth, out.depth_weight).mean()
+            total = first + weights["advance"] * advance + weights["depth"] * books
+            total = total + weights["prosody"] * prosody
             right = mean(out.advance_right, out.advance_weight)
-            return total, {"advance": advance, "first": first, "depth": books.mean()} | {
-                "advance_right": right
+            return total, {
+                "advance": advance,
+                "prosody": prosody,
+                "first": first,
+                "depth": books,
+                "advance_right": right,
             }
 
         (total, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
@@ -197,7 +222,10 @@ class LMTask:
         codes = batch["codes"][..., : self.cfg.books]
         lookahead = jnp.full(rows, self.config.evaluation_lookahead)
         chosen = jnp.arange(rows * count)
-        out = self.losses(params, batch, before(codes), lookahead, batch["voice_length"], chosen)
+        prosody = before_prosody(batch["prosody"]) if self.cfg.pitches else None
+        out = self.losses(
+            params, batch, before(codes), prosody, lookahead, batch["voice_length"], chosen
+        )
         per_row = jax.vmap(mean)
         depth = out.depth.reshape(rows, count, -1)
         books = [per_row(out.first, out.frame_weight)]
@@ -205,6 +233,7 @@ class LMTask:
         return {
             "advance": per_row(out.advance, out.advance_weight),
             "advance_right": per_row(out.advance_right, out.advance_weight),
+            "prosody": per_row(out.prosody, out.frame_weight),
             "frame": sum(books),
         } | {f"book_{q + 1}": nats for q, nats in enumerate(books)}
 
@@ -245,3 +274,8 @@ class LMTask:
 def before(codes: Int[Array, "B T Q"]) -> Int[Array, "B T Q"]:
     """Codes of the frame before each frame; -1 before the first."""
     return jnp.pad(codes[:, :-1], ((0, 0), (1, 0), (0, 0)), constant_values=-1)
+
+
+def before_prosody(token: Int[Array, "B T"]) -> Int[Array, "B T"]:
+    """Prosody token of the frame before each frame; 0 (unvoiced, silent) before the first."""
+    return jnp.pad(token[:, :-1], ((0, 0), (1, 0)))

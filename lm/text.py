@@ -25,6 +25,21 @@ DISTANCES = 8  # buckets of a distance in units: none, 1, 2-3, 4-7, ... 64 and m
 STRESSES = 3
 
 
+class Steer(NamedTuple):
+    """How units are to be said, beyond what the text says; see `unsteered`."""
+
+    hold: Int[Array, "B U"]  # frames the pointer stays at least; no unit with any is passed over
+    stretch: Float[Array, "B U"]  # logarithm of how much longer: tilts the odds of the onset after
+    lift: Float[Array, "B U"]  # semitones added to the pitch that the model has drawn
+    level: Int[Array, "B U"]  # steps added to its level
+
+
+def unsteered(batch: int, count: int) -> Steer:
+    """A `Steer` of `count` units that asks for nothing."""
+    none, nothing = jnp.zeros((batch, count), jnp.int32), jnp.zeros((batch, count))
+    return Steer(none, nothing, nothing, none)
+
+
 class Text(NamedTuple):
     """An encoded text, U units of input and two pseudo units, padded."""
 
@@ -32,6 +47,7 @@ class Text(NamedTuple):
     spoken: Float[Array, "B U+2 D"]  # what the heads hear of the unit reached
     passed: Float[Array, "B U+2 D"]  # what the heads hear of units passed in a frame
     max_dwell: Int[Array, "B U+2"]  # frames the pointer may stay on a unit
+    steer: Steer  # of U + 2 units
     limit: Int[Array, " B"]  # last unit whose look-ahead is all there; <end> when text is complete
     end: Int[Array, " B"]  # index of <end>; beyond every unit while the text is incomplete
 
@@ -138,6 +154,7 @@ class TextEncoder(nnx.Module):
         lookahead: Int[Array, " B"],
         complete: Bool[Array, " B"] | None = None,
         drop: Dropout | None = None,
+        steer: Steer | None = None,
     ) -> Text:
         """The encoded text.
 
@@ -148,8 +165,11 @@ class TextEncoder(nnx.Module):
           complete: Whether the text ends here (default). If not, no <end> is shown, and units whose
             look-ahead has not arrived lie beyond `limit`. A word must come with its punctuation.
           drop: Dropout, in training.
+          steer: How the units are to be said; None asks for nothing.
         """
         cfg = self.cfg
+        steer = unsteered(*symbol.shape) if steer is None else steer
+        steer = jax.tree.map(lambda a: jnp.pad(a, ((0, 0), (1, 1))), steer)
         complete = jnp.ones(length.shape, bool) if complete is None else complete
         units = with_pseudo_units(cfg, symbol, stress, word, length)
         count = units.symbol.shape[1]
@@ -191,7 +211,8 @@ class TextEncoder(nnx.Module):
             context=self.hear(jnp.concatenate(heard, axis=-1)),
             spoken=spoken,
             passed=passed,
-            max_dwell=table[units.symbol],
+            max_dwell=jnp.maximum(table[units.symbol], steer.hold),
+            steer=steer,
             limit=jnp.where(complete, end, ready),
             end=jnp.where(complete, end, jnp.iinfo(jnp.int32).max // 2),
         )

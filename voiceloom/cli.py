@@ -48,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     say.add_argument("--play", action="store_true", help="play it aloud (needs sounddevice)")
     say.add_argument("--seed", type=int, default=0, help="equal seeds, equal speech")
     say.add_argument("--rate", type=float, default=1.0, help="speaking rate, a factor (1.0)")
+    say.add_argument("--pitch", type=float, default=0.0, help="semitones above the voice's own")
+    say.add_argument("--range", type=float, default=1.0, help="of the melody, a factor (1.0)")
     say.add_argument("--temperature", type=float, help="liveliness (default: the model's own)")
     say.set_defaults(run=_say)
 
@@ -96,7 +98,13 @@ def _say(args: argparse.Namespace) -> None:
         _import_sounddevice()  # refuse before the models are loaded
     synth = load(args.weights)
     voice = synth.voice(args.voice or _first(synth.voices))
-    how = {"seed": args.seed, "rate": args.rate, "temperature": args.temperature}
+    how = {
+        "seed": args.seed,
+        "rate": args.rate,
+        "pitch": args.pitch,
+        "pitch_range": args.range,
+        "temperature": args.temperature,
+    }
     for number, text in enumerate(texts, 1):
         out = args.out or (None if args.play else DEFAULT_OUT)
         if args.lines and out and out != "-":

@@ -22,8 +22,10 @@ import numpy as np
 from jaxtyping import Array, Float32, Int, Integer
 
 from codec import Codec
+from data.markup import Steer, steer_nothing
 from data.phones import Units
 from lm import LM, sample
+from lm.text import Steer as TextSteer
 from lm.text import Text
 from voiceloom import loudness
 from voiceloom.speech_codec import SpeechCodec
@@ -64,6 +66,7 @@ class Engine:
         self.sample_rate, self.frame_samples = codec.config.sample_rate, codec.config.frame_samples
         self.delay_samples = codec.config.delay_samples
         self.frame_s = self.frame_samples / self.sample_rate
+        self.steerable = lm.config.pitches > 0
         self.init = Step(_init, lm, codec)
         self.encode_text = Step(_encode_text, lm)
         self.generate = Step(_generate, lm, donate=4)
@@ -88,6 +91,8 @@ class Engine:
         seed: int,
         temperature: float | None = None,
         rate: float = 1.0,
+        pitch: float = 0.0,
+        pitch_range: float = 1.0,
     ) -> "Stream":
         """A stream that has said nothing yet.
 
@@ -97,7 +102,14 @@ class Engine:
             temperature: Of the first book and the durations, the other books in proportion; None
                 for the sampler's own.
             rate: Speaking rate, a factor.
+            pitch: Semitones above the voice's own.
+            pitch_range: Factor on the rise and fall of the melody.
+
+        Raises:
+            ValueError: Pitch is asked of a model that has no prosody stream.
         """
+        if not self.steerable and (pitch, pitch_range) != (0.0, 1.0):
+            raise ValueError("these weights have no prosody stream: pitch cannot be asked for")
         sampling = sample.Sampling.default(1)
         if temperature is not None:
             ratio = temperature / sampling.temperature
@@ -105,7 +117,11 @@ class Engine:
                 temperature=ratio * sampling.temperature,
                 depth_temperature=ratio * sampling.depth_temperature,
             )
-        sampling = sampling._replace(rate=rate * sampling.rate)
+        sampling = sampling._replace(
+            rate=rate * sampling.rate,
+            pitch=sampling.pitch + pitch,
+            pitch_range=pitch_range * sampling.pitch_range,
+        )
         return Stream(self, voice, seed, jax.tree.map(np.asarray, sampling))
 
     def encode_voice(self, codes: Integer[np.ndarray, "T Q"]) -> Float32[np.ndarray, " Dv"]:
@@ -144,15 +160,24 @@ class Stream:
         self._text = None
         self._late = engine.delay_samples  # samples to drop: the codec's delay, once
 
-    def begin(self, units: Units) -> None:
+    def begin(self, units: Units, steer: Steer | None = None) -> None:
         """Takes up the next segment, at most BUCKETS[-1] units, in the voice's present state."""
         count = len(units.symbol)
         bucket = next((b for b in BUCKETS if b >= count), None)
         if bucket is None:
             raise ValueError(f"{count} units in one segment, at most {BUCKETS[-1]}: split it")
-        padded = [np.pad(a, (0, bucket - count))[None] for a in units[:3]]
+        pad = lambda a: np.pad(a, (0, bucket - count))[None]  # noqa: E731
+        steer = steer_nothing(count) if steer is None else steer
         self._text = self._engine.encode_text(
-            *padded, np.array([count], np.int32), np.array([bucket], np.int32)
+            *(pad(a) for a in units[:3]),
+            np.array([count], np.int32),
+            np.array([bucket], np.int32),
+            TextSteer(
+                hold=pad(np.ceil(steer.hold_s / self._engine.frame_s).astype(np.int32)),
+                stretch=pad(steer.stretch),
+                lift=pad(steer.lift),
+                level=pad(steer.level),
+            ),
         )
         # Caches, previous codes and position stay: the next sentence goes on from this one.
         none = np.zeros(1, np.int32)
@@ -214,9 +239,9 @@ def _init(lm: LM, codec: Codec, seed: Int[Array, " B"]) -> States:
     return States(sample.init_state(lm, batch, seed), codec.init_decoder_state(batch))
 
 
-def _encode_text(lm: LM, *units: Array) -> Text:
+def _encode_text(lm: LM, *units: Array | TextSteer) -> Text:
     """The encoded text, padded to the largest bucket."""
-    text = sample.encode_text(lm, *units)
+    text = sample.encode_text(lm, *units[:-1], steer=units[-1])
     count = text.context.shape[1]
 
     def pad(a):

@@ -76,11 +76,18 @@ def _first_cut(text: str) -> int | None:
             return match.end()
     if len(text) <= MAX_CHARS:
         return None
-    clauses = [m.end() for m in re.finditer(r"[,;:—–]\s+", text[:MAX_CHARS])]
+    clauses = _outside_marks(r"[,;:—–]\s+", text)
     if clauses and clauses[-1] >= MIN_CHARS:
         return clauses[-1]
-    words = [m.end() for m in re.finditer(r"\s+", text[:MAX_CHARS])]
+    words = _outside_marks(r"\s+", text)
     return words[-1] if words else MAX_CHARS
+
+
+def _outside_marks(pattern: str, text: str) -> list[int]:
+    """Where the matches within MAX_CHARS end, without those inside a mark such as `<break>`."""
+    inside = [m.span() for m in re.finditer(r"</?[a-z][^<>]*>?", text)]
+    ends = [m.end() for m in re.finditer(pattern, text[:MAX_CHARS])]
+    return [end for end in ends if not any(a < end < b for a, b in inside)]
 
 
 def _ends_sentence(text: str, match: re.Match) -> bool:

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data import markup
+from data.markup import Steer
 from data.phones import SYMBOLS, Units, boundary_class
 from data.text import FrontEnd, TextError
 from voiceloom.engine import BUCKETS, MAX_FRAMES, Block, Engine, Stream, next_size
@@ -36,6 +38,8 @@ class Part(NamedTuple):
     """Units for one filling of the text buffer."""
 
     units: Units  # spans and words count from the beginning of the whole text
+    steer: Steer  # of the units
+    lead_s: float  # of silence before it
     pause_s: float  # of silence after it, if anything follows
 
 
@@ -144,7 +148,8 @@ class Speaker:
         if not self._parts:
             return False
         self._part, self._reached = self._parts.popleft(), -1
-        stream.begin(self._part.units)
+        stream.begin(self._part.units, self._part.steer)
+        self._silence += round(self._part.lead_s * self._engine.sample_rate)
         if self._first is None:
             self._spent["text"] = read - begun
             self._spent["prefill"] = time.perf_counter() - read
@@ -152,13 +157,19 @@ class Speaker:
         return True
 
     def _read(self, segment: Segment) -> Iterable[Part]:
-        units = self._front_end(segment.text)
+        units, steer, lead_s = markup.read(self._front_end, segment.text)
         units = units._replace(word=units.word + self._words, span=units.span + segment.start)
         self._words = int(units.word[-1]) + 1
         ends = boundary_class(int(units.symbol[-1])) in (2, 3, 4)
         pause_s = PAUSE_S * ends + PARAGRAPH_S * segment.paragraph
-        pieces = split(units, BUCKETS[-1])
-        return [Part(p, 0.0) for p in pieces[:-1]] + [Part(pieces[-1], pause_s)]
+        parts, at = [], 0
+        for piece in split(units, BUCKETS[-1]):
+            count = len(piece.symbol)
+            parts.append(Part(piece, Steer(*(a[at : at + count] for a in steer)), 0.0, 0.0))
+            at += count
+        parts[0] = parts[0]._replace(lead_s=lead_s)
+        parts[-1] = parts[-1]._replace(pause_s=pause_s)
+        return parts
 
     def _chunk(self, block: Block) -> Chunk:
         rate, units = self._engine.sample_rate, self._part.units

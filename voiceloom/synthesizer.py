@@ -157,6 +157,8 @@ class Synthesizer:
         *,
         seed: int = 0,
         rate: float = 1.0,
+        pitch: float = 0.0,
+        pitch_range: float = 1.0,
         temperature: float | None = None,
         chunk_frames: int | Sequence[int] | None = None,
     ) -> Speech:
@@ -164,10 +166,13 @@ class Synthesizer:
 
         Args:
             text: A string, or pieces of text as they are written; a sentence is spoken when it is
-                complete.
+                complete. It may carry the marks of `data.markup`: `<break time="500ms"/>`,
+                `<emphasis>`, `<phoneme ph="...">`, `<prosody rate="0.8" pitch="+2st">`.
             voice: Anything that `voice` takes.
             seed: Equal seeds give equal speech, bit for bit, at any chunk size.
             rate: Speaking rate, a factor.
+            pitch: Semitones above the voice's own.
+            pitch_range: Factor on the rise and fall of the melody; 0 is a monotone.
             temperature: Of the first book and the durations; None for the model's own.
             chunk_frames: Frames per chunk: a number, or several that are cycled; None grows them
                 with the lead.
@@ -175,7 +180,7 @@ class Synthesizer:
         Raises:
             VoiceError: At once. TextError: at the first chunk, if nothing can be spoken.
         """
-        speaker = self._speaker(voice, seed, rate, temperature, chunk_frames)
+        speaker = self._speaker(voice, seed, rate, pitch, pitch_range, temperature, chunk_frames)
         return Speech(speaker, [text] if isinstance(text, str) else text)
 
     async def astream(
@@ -204,12 +209,14 @@ class Synthesizer:
         voice: VoiceLike,
         seed: int = 0,
         rate: float = 1.0,
+        pitch: float = 0.0,
+        pitch_range: float = 1.0,
         temperature: float | None = None,
         chunk_frames: int | Sequence[int] | None = None,
     ) -> Speaker:
         begun = time.perf_counter()
         found = self.voice(voice)
-        stream = self.engine.open(found.vector, seed, temperature, rate)
+        stream = self.engine.open(found.vector, seed, temperature, rate, pitch, pitch_range)
         return Speaker(self.engine, stream, self._front_end(found.accent), chunk_frames, begun)
 
     def _front_end(self, accent: str) -> FrontEnd:

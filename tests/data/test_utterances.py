@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from data.phones import SYMBOLS, boundary_class
+from data.prosody import LEVELS, PITCHES
 from data.utterances import (
     Rows,
     advance_limit,
@@ -30,6 +31,8 @@ def made_record(number, units=12, frames=30, books=8, frame_rate=12.5, speaker=N
         "id": f"clip_{number}",
         "speaker": speaker or f"speaker_{number % 3}",
         "codes": np.repeat(100 * number + np.arange(frames)[:, None], books, 1).astype(np.uint16),
+        "hz": np.where(np.arange(frames) % 5 < 3, 100.0 + number, 0.0).astype(np.float32),
+        "level_db": rng.uniform(-60, -20, frames).astype(np.float32),
         "frame_rate": frame_rate,
         "symbol": symbol,
         "stress": rng.integers(0, 3, units),
@@ -139,8 +142,24 @@ def test_long_clips_are_cut_where_a_word_begins():
         start += len(piece.codes)
 
 
-def test_records_without_timings_are_refused():
+@pytest.mark.parametrize("field, name", [("bounds_s", "timings"), ("hz", "pitch")])
+def test_records_without_timings_or_pitch_are_refused(field, name):
     record = made_record(0)
-    del record["bounds_s"]
-    with pytest.raises(ValueError, match="clip_0.*no timings"):
+    del record[field]
+    with pytest.raises(ValueError, match=f"clip_0.*no {name}"):
         read([record], 80)
+
+
+def test_pitch_is_told_about_the_median_of_all_clips_of_a_speaker():
+    """Clips at 100 and at 112.25 Hz (two semitones apart), one speaker, the first one thrice."""
+    clips = [made_record(i, speaker="one") for i in range(4)]
+    for clip, hz in zip(clips, (100.0, 100.0, 100.0, 112.25), strict=True):
+        clip["hz"] = np.where(clip["hz"] > 0, hz, 0).astype(np.float32)
+    tokens = [u.prosody // LEVELS for u in read(clips, 80)]
+    middle = PITCHES // 2
+    assert set(tokens[0]) == {0, middle} and set(tokens[3]) == {0, middle + 2}
+    rows = Rows(read(clips, 80), frames=80, units=64, limit=3, voice_frames=(10, 20), alone=1.0)
+    for n in range(4):
+        row = rows[n]
+        clip = row["codes"][0, 0] // 100
+        np.testing.assert_array_equal(row["prosody"][:30] // LEVELS, tokens[clip])

@@ -47,6 +47,8 @@ def test_codes_are_those_of_the_released_codec(folders):
     assert (np.asarray(codes[0]) == record["codes"]).mean() > 0.98  # other padding: near-ties
     for name in ("symbol", "stress", "word", "bounds_s"):
         np.testing.assert_array_equal(record[name], source[name])
+    assert record["hz"].shape == record["level_db"].shape == (frames,)
+    assert np.median(record["level_db"][:15]) == pytest.approx(-20, abs=1)  # noise of 0.1
     facts = read_meta(folders / "codes")["splits"]["test"]
     assert facts["codec_hash"] == model.hash and facts["frame_rate"] == CFG.frame_rate
 

@@ -38,6 +38,7 @@ def made_utterances(count, books=4, entries=1024, speakers=3, noise=0.05, seed=0
         clips.append(
             Utterance(
                 codes=codes.astype(np.uint16),
+                prosody=(spoken * 5 + dwell) % 208,
                 symbol=symbol,
                 stress=rng.integers(0, 3, size + 1).astype(np.int32),
                 word=np.append(word, word[-1]).astype(np.int32),

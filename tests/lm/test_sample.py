@@ -46,9 +46,12 @@ def sampling():
     return sample.Sampling(
         temperature=jnp.array([0.9, 1.0, 0.0, 0.7]),
         depth_temperature=jnp.array([0.8, 1.0, 0.0, 0.5]),
+        prosody_temperature=jnp.array([1.0, 0.6, 0.0, 0.9]),
         top_k=jnp.array([50, 64, 1, 5]),
         top_p=jnp.array([0.95, 1.0, 0.9, 0.8]),
         rate=jnp.array([1.0, 1.3, 1.0, 0.8]),
+        pitch=jnp.array([0.0, 2.0, 0.0, -1.0]),
+        pitch_range=jnp.array([1.0, 1.5, 1.0, 0.5]),
     )
 
 
@@ -86,7 +89,8 @@ def assert_same(frame, other, rows=slice(None), others=slice(None)):
     """Bit for bit the same, where there is anything."""
     valid, other_valid = np.asarray(frame.valid)[:, rows], np.asarray(other.valid)[:, others]
     np.testing.assert_array_equal(valid, other_valid)
-    for a, b in ((frame.codes, other.codes), (frame.pointer, other.pointer)):
+    for name in ("codes", "pointer", "prosody"):
+        a, b = getattr(frame, name), getattr(other, name)
         np.testing.assert_array_equal(
             np.asarray(a)[:, rows][valid], np.asarray(b)[:, others][valid]
         )
@@ -163,10 +167,57 @@ def test_no_unit_is_held_beyond_its_bound(cfg, params, generate, text, voice, sa
 
 def test_a_faster_rate_advances_more(generate, text, voice, sampling, fresh):
     reach = []
-    for rate in (0.5, 1.0, 2.0):
+    for rate in (0.2, 1.0, 5.0):
         moved, _ = generate(text, voice, sampling._replace(rate=jnp.full(STREAMS, rate)), fresh, 8)
         reach.append(int(moved.pointer.sum()))
     assert reach[0] < reach[1] < reach[2]
+
+
+def steer(text, **fields):
+    """`text` with some of its units steered."""
+    return text._replace(steer=text.steer._replace(**fields))
+
+
+def test_a_unit_to_be_held_is_held_and_not_passed_over(generate, text, voice, sampling, fresh):
+    """Unit 3 (slot 4) for 5 frames, by streams that would pass three units in every frame."""
+    hold = text.steer.hold.at[:, 4].set(5)
+    held = steer(text, hold=hold)._replace(max_dwell=jnp.maximum(text.max_dwell, hold))
+    hasty = sampling._replace(rate=jnp.full(STREAMS, 1e9))
+    _, frames = generate(held, voice, hasty, fresh, FRAMES)
+    _, free = generate(text, voice, hasty, fresh, FRAMES)
+    for row in range(STREAMS):
+        pointer = np.asarray(frames.pointer[:, row])[np.asarray(frames.valid[:, row])]
+        assert (pointer == 3).sum() == 5
+    assert (np.asarray(free.pointer[:8]) == 3).sum() <= STREAMS
+
+
+def test_a_stretched_unit_is_left_late(generate, text, voice, sampling, fresh):
+    stretched = steer(text, stretch=jnp.full_like(text.steer.stretch, 3.0))
+    _, slow = generate(stretched, voice, sampling, fresh, 8)
+    _, plain = generate(text, voice, sampling, fresh, 8)
+    assert int(slow.pointer.sum()) < int(plain.pointer.sum())
+
+
+def test_the_prosody_token_is_moved_as_stream_and_unit_ask(cfg, text, sampling):
+    middle, levels = cfg.pitches // 2, cfg.levels
+    moved = steer(
+        text,
+        lift=text.steer.lift.at[:, 2].set(3.0),
+        level=text.steer.level.at[:, 2].set(1),
+    ).steer
+    plain = sample.Sampling.default(STREAMS)
+    wide = plain._replace(pitch_range=jnp.full(STREAMS, 2.0), pitch=jnp.full(STREAMS, -1.0))
+
+    def say(pitch, level, unit, how):
+        token = jnp.full(STREAMS, pitch * levels + level)
+        said = sample.steered(token, cfg, moved, jnp.full(STREAMS, unit), how)
+        return tuple(int(x) for x in divmod(np.asarray(said)[0], levels))
+
+    assert say(middle + 2, 5, 1, plain) == (middle + 2, 5)
+    assert say(middle + 2, 5, 2, plain) == (middle + 5, 6)
+    assert say(middle + 2, 5, 1, wide) == (middle + 3, 5)
+    assert say(0, 0, 2, wide) == (0, 0), "silence stays silent and unvoiced"
+    assert say(cfg.pitches - 1, levels - 1, 2, wide) == (cfg.pitches - 1, levels - 1)
 
 
 def test_text_in_pieces_gives_the_codes_of_the_whole(
@@ -193,9 +244,11 @@ def test_greedy_codes_are_the_arg_max_of_the_whole_form(
 ):
     """Uncached, teacher-forced on what was sampled: the greedy stream took the best entries."""
     row, margin = 2, 1e-3
+    assert cfg.pitches, "the prosody stream is part of what is compared"
     count = int(whole[1].valid[:, row].sum())
     codes = whole[1].codes[:count, row][None]
     advance = whole[1].advance[:count, row][None]
+    prosody = whole[1].prosody[:count, row][None]
 
     @jax.jit
     def run(params):
@@ -203,16 +256,21 @@ def test_greedy_codes_are_the_arg_max_of_the_whole_form(
         pick = jax.tree.map(lambda a: a[row : row + 1], text)
         pointer, dwell = walk(advance)
         previous = jnp.pad(codes[:, :-1], ((0, 0), (1, 0), (0, 0)), constant_values=-1)
-        frames, _ = model.listen(previous, pointer, dwell, pick, voice[row : row + 1])
+        frames, _ = model.listen(
+            previous, pointer, dwell, pick, voice[row : row + 1],
+            prosody=jnp.pad(prosody[:, :-1], ((0, 0), (1, 0))),
+        )  # fmt: skip
         hidden = model.first_hidden(frames, pick, pointer, advance)
+        melody = model.prosody_logits(hidden)[0]
+        hidden = model.with_prosody(hidden, prosody)
         depth = model.depth_logits(hidden[0], codes[0, :, :-1])
-        return jnp.concatenate([model.first_logits(hidden)[0][:, None], depth], axis=1)
+        return jnp.concatenate([model.first_logits(hidden)[0][:, None], depth], axis=1), melody
 
-    logits = run(params)  # [T, Q, K]
-    best, _ = jax.lax.top_k(logits, 2)
-    clear = np.asarray(best[..., 0] - best[..., 1] > margin)
-    assert clear.mean() > 0.9
-    np.testing.assert_array_equal(np.argmax(logits, -1)[clear], np.asarray(codes[0])[clear])
+    for logits, chosen in zip(run(params), (codes[0], prosody[0]), strict=True):
+        best, _ = jax.lax.top_k(logits, 2)
+        clear = np.asarray(best[..., 0] - best[..., 1] > margin)
+        assert clear.mean() > 0.9
+        np.testing.assert_array_equal(np.argmax(logits, -1)[clear], np.asarray(chosen)[clear])
 
 
 def test_draw_stays_within_top_k_and_top_p():
@@ -222,7 +280,8 @@ def test_draw_stays_within_top_k_and_top_p():
     ones = jnp.ones(4000)
 
     def shares(temperature=1.0, top_k=4, top_p=1.0):
-        sampling = sample.Sampling(ones, ones, jnp.full(4000, top_k), ones * top_p, ones)
+        sampling = sample.Sampling.default(4000)
+        sampling = sampling._replace(top_k=jnp.full(4000, top_k), top_p=ones * top_p)
         ids = sample.draw(logits, noise, ones * temperature, sampling)
         return np.bincount(ids, minlength=4) / 4000
 

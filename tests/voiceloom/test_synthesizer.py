@@ -67,6 +67,19 @@ def test_seed_voice_rate_and_temperature_matter(synth, whole):
     assert fast < 0.8 * slow
 
 
+def test_marks_are_heard_and_not_read(synth):
+    marked = 'Wait <break time="800ms"/> here. <break time="1s"/><emphasis>Go</emphasis> on.'
+    plain, speech = synth.say("Wait, here. Go on.", "anna"), synth.say(marked, "anna")
+    assert [o.symbol for o in speech.onsets] == [o.symbol for o in plain.onsets]
+    assert [marked[slice(*o.span)] for o in speech.onsets if o.symbol == "ɡ"] == ["Go"]
+    times = {o.symbol: o.time_s for o in speech.onsets}
+    after = next(o.time_s for o in speech.onsets if o.symbol == "h")
+    assert after - times[","] > 0.7
+    assert not same(synth.say("Wait, here. Go on.", "anna", pitch=3.0), plain)
+    assert not same(synth.say("Wait, here. Go on.", "anna", pitch_range=0.0), plain)
+    assert same(synth.say("Wait, here. Go on.", "anna", pitch=0.0), plain)
+
+
 def test_speech_is_finite_leveled_and_below_full_scale(whole):
     assert whole.samples.dtype == np.float32 and np.isfinite(whole.samples).all()
     assert np.abs(whole.samples).max() < 1

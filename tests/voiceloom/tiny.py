@@ -24,6 +24,7 @@ LM = lm.Config(
     boundary_of=tuple(phones.boundary_class(i) for i in range(len(phones.SYMBOLS))),
     max_dwell_s=(0.25,) * (len(phones.SYMBOLS) + 1),
     books=3,
+    pitches=26,
     entries=64,
     width=32,
     layers=2,
