@@ -37,13 +37,13 @@ class Span(NamedTuple):
 
 
 def load(
-    path: str | os.PathLike, sample_rate: int = SAMPLE_RATE, max_s: float | None = None
+    path: str | os.PathLike, sample_rate: int | None = SAMPLE_RATE, max_s: float | None = None
 ) -> Audio:
     """Mono audio of a file at `sample_rate`.
 
     Args:
         path: Any file that soundfile reads, or else librosa.
-        sample_rate: Of the result, hertz.
+        sample_rate: Of the result, hertz; None for the file's own.
         max_s: Refuse a file longer than this, before decoding it where the header tells.
 
     Raises:
@@ -70,6 +70,7 @@ def load(
         raise AudioError(
             f"{name}: silent, peak below -60 dBFS; check the recording and its channels"
         )
+    sample_rate = sample_rate or rate
     if rate != sample_rate:
         mono = soxr.resample(mono, rate, sample_rate, quality="HQ")
     return Audio(mono.astype(np.float32, copy=False), sample_rate, min(rate, sample_rate) / 2)

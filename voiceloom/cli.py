@@ -1,4 +1,4 @@
-"""The command line: `voiceloom say`, `voices`, `demo`, and `encode`, `decode`, `info` of the codec.
+"""The command line: `voiceloom say`, `voices`, `voice`, `demo`; `encode`, `decode`, `info`.
 
 Speech goes to a file, to stdout or to the loudspeaker chunk by chunk as it is made, text comes from
 an argument, a file or stdin line by line as it is written; what it cost goes to stderr. Everything
@@ -56,6 +56,27 @@ def _parser() -> argparse.ArgumentParser:
     voices = commands.add_parser("voices", help="list the voices there are")
     voices.set_defaults(run=_voices)
 
+    voice = commands.add_parser("voice", help="make and keep voices of your own")
+    actions = voice.add_subparsers(required=True, metavar="ACTION")
+    add = actions.add_parser("add", help="a voice from a recording, or from a voice file")
+    add.add_argument("name")
+    add.add_argument("reference", help="3 to 12 s of one person's speech, or a .safetensors file")
+    add.add_argument("--accent", default="us", help="how the speaker reads: us, gb, de, ... (us)")
+    add.set_defaults(run=_voice_add)
+    mix = actions.add_parser("mix", help="somebody between voices")
+    mix.add_argument("name")
+    mix.add_argument("parts", nargs="+", metavar="VOICE=SHARE", help="anna=0.6 bert=0.4")
+    mix.set_defaults(run=_voice_mix)
+    export = actions.add_parser("export", help="a voice as one small file")
+    export.add_argument("name")
+    export.add_argument("file", type=Path, help="a .safetensors file; take it in with `voice add`")
+    export.set_defaults(run=_voice_export)
+    remove = actions.add_parser("remove", help="delete a voice of yours")
+    remove.add_argument("name")
+    remove.set_defaults(run=_voice_remove)
+    for action in (add, mix):
+        action.add_argument("--replace", action="store_true", help="a voice of that name")
+
     demo = commands.add_parser("demo", help="speak a sentence, show figures and a picture")
     demo.add_argument("--text", help="another sentence")
     demo.add_argument("-v", "--voice", help="another voice")
@@ -85,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("files", metavar="FILE", nargs="+", type=Path)
     info.set_defaults(run=_info)
 
-    for command in (say, voices, demo, encode, decode, info):
+    for command in (say, voices, add, mix, export, demo, encode, decode, info):
         command.add_argument("--weights", type=Path, help="folder (default: the repository's)")
     return parser
 
@@ -127,6 +148,47 @@ def _voices(args: argparse.Namespace) -> None:
     synth = load(args.weights, warm=False)
     for name in synth.voices:
         print(f"{name}\t{synth.voice(name).accent}")
+
+
+def _voice_add(args: argparse.Namespace) -> None:
+    import dataclasses
+
+    from voiceloom.library import CONSENT
+    from voiceloom.synthesizer import load
+
+    synth = load(args.weights, warm=False)
+    voice = dataclasses.replace(synth.voice(args.reference, args.accent), name=args.name)
+    path = synth.library.add(voice, args.replace)
+    print(f'{path}: voiceloom say "Hello." --voice {args.name}')
+    if Path(args.reference).suffix != ".safetensors":
+        print(synth.likeness(args.reference, voice))
+        print(CONSENT)
+
+
+def _voice_mix(args: argparse.Namespace) -> None:
+    from voiceloom.synthesizer import load
+    from voiceloom.voice import Voice
+
+    synth, parts = load(args.weights, warm=False), {}
+    for part in args.parts:
+        name, _, share = part.rpartition("=")
+        try:
+            parts[synth.voice(name)] = float(share)
+        except ValueError as error:
+            raise ValueError(f"{part}: {error}; write VOICE=SHARE, anna=0.6") from error
+    print(synth.library.add(Voice.mix(args.name, parts), args.replace))
+
+
+def _voice_export(args: argparse.Namespace) -> None:
+    from voiceloom.synthesizer import load
+
+    load(args.weights, warm=False).voice(args.name).save(args.file)
+
+
+def _voice_remove(args: argparse.Namespace) -> None:
+    from voiceloom.library import Library
+
+    Library().remove(args.name)
 
 
 def _demo(args: argparse.Namespace) -> None:

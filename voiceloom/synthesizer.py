@@ -22,7 +22,9 @@ from jaxtyping import Float32
 
 from data.text import FrontEnd
 from voiceloom import engine as engines
-from voiceloom import weights
+from voiceloom import likeness, weights
+from voiceloom.library import Library
+from voiceloom.likeness import Likeness
 from voiceloom.speaker import Report, Speaker
 from voiceloom.step import use_compilation_cache
 from voiceloom.voice import Voice, VoiceError, read_reference
@@ -95,6 +97,7 @@ class Synthesizer:
     def __init__(self, loaded: weights.Weights):
         self.engine = engines.Engine(loaded)
         self._voices, self._lm_hash = loaded.voices, loaded.lm.hash
+        self.library = Library()
         self._front_ends: dict[str, FrontEnd] = {}
         self._lock = threading.Lock()
 
@@ -111,15 +114,15 @@ class Synthesizer:
 
     @property
     def voices(self) -> list[str]:
-        """Names that `voice` takes."""
-        return list(self._voices)
+        """Names that `voice` takes: those of the release, then the user's own."""
+        return [*self._voices, *(n for n in self.library.names if n not in self._voices)]
 
     def voice(self, source: VoiceLike, accent: str = "us") -> Voice:
         """A voice by name, from a voice file, or from a recording of at least a second of speech.
 
         Args:
             source: One of `voices`, a `.safetensors` file that `Voice.save` wrote, any audio file,
-                or a waveform.
+                or a waveform. Ask whoever is heard in it.
             accent: For a recording, how its speaker reads: "us", "gb", or an espeak-ng code.
 
         Raises:
@@ -129,10 +132,12 @@ class Synthesizer:
             return self._voices[source]
         if isinstance(source, Voice):
             found = source
+        elif isinstance(source, str) and source in self.library:
+            found = self.library[source]
         elif not isinstance(source, Waveform) and Path(source).suffix == ".safetensors":
             found = Voice.load(source)
         elif isinstance(source, str) and not Path(source).suffix and not Path(source).exists():
-            known = ", ".join(self._voices) or "none; give a recording"
+            known = ", ".join(self.voices) or "none; give a recording"
             raise VoiceError(f"no voice {source!r}; there are: {known}")
         else:
             name = "reference" if isinstance(source, Waveform) else Path(source).stem
@@ -145,6 +150,21 @@ class Synthesizer:
                 "recording: synth.voice('reference.wav')"
             )
         return found
+
+    def likeness(self, reference: str | os.PathLike | Waveform, voice: Voice) -> Likeness:
+        """How like `voice` is to the recording that it was made of, and to anybody else."""
+        codes = self.engine.codec.encode(read_reference(reference, self.sample_rate)[None])[0]
+        halves = [self.engine.encode_voice(half) for half in np.array_split(codes, 2)]
+        said = self.say(likeness.SENTENCE, voice)
+        heard = self.engine.encode_voice(self.engine.codec.encode(said.samples[None])[0])
+        others = self._voices | {name: self.library[name] for name in self.library.names}
+        others = {name: v for name, v in others.items() if v.lm_hash == self._lm_hash}
+        return Likeness(
+            len(codes) * self.engine.frame_s,
+            likeness.cosine(*halves),
+            likeness.cosine(heard, voice.vector),
+            *likeness.nearest(voice, others),
+        )
 
     def say(self, text: str | Iterable[str], voice: VoiceLike, **how) -> Chunk:
         """The whole text as one `Chunk`, a waveform with its timings; arguments as `stream`'s."""

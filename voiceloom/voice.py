@@ -1,12 +1,13 @@
 """A voice is one small vector, from a name or from a few seconds of somebody's speech.
 
 What a reference recording must be is checked here, with the cause and the cure in every refusal:
-readable, finite, not silent, at least a second of speech. It is then brought to the level that the
-training voices have, so that a quiet microphone does not become a whispering voice.
+readable, finite, not silent, not clipped, at least a second of speech. It is then brought to the
+level that the training voices have, so that a quiet microphone does not become a whispering voice.
 """
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from voiceloom.waveform import Waveform
 MIN_SPEECH_S = 1.0
 MAX_SPEECH_S = 12.0  # more adds nothing that the encoder was trained on
 FULL_SCALE = 0.98
+CLIPPED = 0.002  # share of samples that lie on a flat top; a clean recording has none
 
 
 class VoiceError(ValueError):
@@ -48,6 +50,22 @@ class Voice:
         """Writes a file of a few kilobytes, `.safetensors`."""
         about = {"name": self.name, "accent": self.accent, "lm_hash": self.lm_hash}
         save_file({"vector": self.vector}, path, about)
+
+    @staticmethod
+    def mix(name: str, parts: "Mapping[Voice, float]") -> "Voice":
+        """Somebody between the voices, each with its share; reads text as the largest share does.
+
+        Raises:
+            VoiceError: Fewer than two voices, shares that are not positive, or several models.
+        """
+        if len(parts) < 2 or min(parts.values()) <= 0:
+            raise VoiceError("mix at least two voices, each with a positive share: anna=0.6 bo=0.4")
+        if len({voice.lm_hash for voice in parts}) > 1:
+            raise VoiceError("the voices are of several language models and cannot be mixed")
+        vector = sum(share * voice.vector for voice, share in parts.items())
+        vector = vector / np.sqrt(np.mean(vector**2) + 1e-12)
+        first = max(parts, key=lambda voice: parts[voice])
+        return Voice(name, vector.astype(np.float32), first.accent, first.lm_hash)
 
     @staticmethod
     def load(path: str | os.PathLike) -> "Voice":
@@ -77,7 +95,7 @@ def read_reference(
         sample_rate: Of the result, hertz.
 
     Raises:
-        VoiceError: Unreadable, not finite, silent, or less than MIN_SPEECH_S of speech.
+        VoiceError: Unreadable, not finite, silent, clipped, or less than MIN_SPEECH_S of speech.
     """
     if isinstance(source, Waveform):
         name, samples = "reference", source.samples
@@ -85,14 +103,19 @@ def read_reference(
             raise VoiceError("reference: NaN or infinite samples; record or export it again")
         if samples.size == 0 or np.abs(samples).max() < audio.SILENCE:
             raise VoiceError("reference: silent, peak below -60 dBFS; record it again, louder")
-        if source.sample_rate != sample_rate:
-            samples = soxr.resample(samples, source.sample_rate, sample_rate)
+        rate = source.sample_rate
     else:
         name = Path(source).name
         try:
-            samples = audio.load(source, sample_rate).samples
+            samples, rate, _ = audio.load(source, None)
         except audio.AudioError as error:
             raise VoiceError(str(error)) from error
+    if (share := flat_tops(samples)) > CLIPPED:
+        raise VoiceError(
+            f"{name}: clipped, {share:.1%} of it lies on flat tops; record it again with less gain"
+        )
+    if rate != sample_rate:
+        samples = soxr.resample(samples, rate, sample_rate)
     start, stop = audio.trim(samples, sample_rate)
     samples = samples[start : min(stop, start + round(MAX_SPEECH_S * sample_rate))]
 
@@ -106,3 +129,11 @@ def read_reference(
         )
     gain = np.sqrt(10 ** (TARGET_DB / 10) / np.mean(power[active]))
     return samples * np.float32(min(gain, FULL_SCALE / np.abs(samples).max()))
+
+
+def flat_tops(samples: Float32[np.ndarray, " S"]) -> float:
+    """The share of samples in runs of four and more at the highest or the lowest value."""
+    top = np.abs(samples) >= 0.9995 * np.abs(samples).max()
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], top, [False]])))
+    runs = edges[1::2] - edges[::2]
+    return float(runs[runs >= 4].sum() / max(len(samples), 1))

@@ -15,6 +15,14 @@ def compilation_cache(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def library(tmp_path_factory):
+    """Nobody's own voices are listed or touched."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VOICELOOM_VOICES", str(tmp_path_factory.mktemp("voices")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def release(tmp_path_factory):
     """Folder of a tiny release."""
