@@ -304,17 +304,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     folder = args.corpora / "synthetic"
     lines = [json.loads(x) for x in (folder / "manifest.jsonl").read_text("utf-8").splitlines()]
-    of = (
-        lambda **wanted: [  # noqa: E731
-            x for x in lines if all(x.get(key) == value for key, value in wanted.items())
-        ][: args.limit]
-    )
+
+    def of(**wanted: str) -> list[dict]:
+        found = [x for x in lines if all(x.get(key) == value for key, value in wanted.items())]
+        return found[: args.limit]
+
     statements = of(split="eval", source="statement")
     questions = of(split="eval", source="question")
     read = of(split="val") + of(split="eval", source="agent")
 
     synth = voiceloom.load(args.weights)
-    say = lambda text, speaker: synth.say(text, speaker, seed=0)  # noqa: E731
+
+    def say(text: str, speaker: str) -> Chunk:
+        return synth.say(text, speaker, seed=0)
+
     ours = [line for line in read if line["speaker"] in synth.voices]
     found = {
         "marks": {

@@ -288,13 +288,16 @@ def generate(
     )
 
     def going(carry):
-        i, state, _ = carry
-        return (i < jnp.minimum(frames, max_frames)) & jnp.any(active & ~state.done)
+        i, state, starved, _ = carry
+        able = active & ~state.done & ~starved
+        return (i < jnp.minimum(frames, max_frames)) & jnp.any(able)
 
     def body(carry):
-        i, state, out = carry
+        i, state, _, out = carry
         state, frame = step(model, text, voice, sampling, state, active)
-        return i + 1, state, jax.tree.map(lambda o, x: o.at[i].set(x.astype(o.dtype)), out, frame)
+        out = jax.tree.map(lambda o, x: o.at[i].set(x.astype(o.dtype)), out, frame)
+        return i + 1, state, frame.starved, out
 
-    _, state, out = jax.lax.while_loop(going, body, (jnp.int32(0), state, blank))
+    start = (jnp.int32(0), state, jnp.zeros(batch, bool), blank)
+    _, state, _, out = jax.lax.while_loop(going, body, start)
     return state, out

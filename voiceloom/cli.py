@@ -50,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     say.add_argument("--rate", type=float, default=1.0, help="speaking rate, a factor (1.0)")
     say.add_argument("--pitch", type=float, default=0.0, help="semitones above the voice's own")
     say.add_argument("--range", type=float, default=1.0, help="of the melody, a factor (1.0)")
+    say.add_argument("--lookahead", type=int, metavar="WORDS", help="speak so many words behind"
+                     " the writer (default: by whole sentences)")  # fmt: skip
     say.add_argument("--temperature", type=float, help="liveliness (default: the model's own)")
     say.set_defaults(run=_say)
 
@@ -125,6 +127,7 @@ def _say(args: argparse.Namespace) -> None:
         "pitch": args.pitch,
         "pitch_range": args.range,
         "temperature": args.temperature,
+        "lookahead": args.lookahead,
     }
     for number, text in enumerate(texts, 1):
         out = args.out or (None if args.play else DEFAULT_OUT)

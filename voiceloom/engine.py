@@ -46,7 +46,8 @@ RESERVE = 0.5
 
 
 class Block(NamedTuple):
-    """What one dispatch gave, T frames of it; fewer than asked for where the text ended."""
+    """What one dispatch gave, T frames of it; fewer than asked for where the text ended or has
+    not arrived."""
 
     samples: Float32[np.ndarray, " S"]
     codes: Int[np.ndarray, "T Q"]
@@ -160,8 +161,35 @@ class Stream:
         self._text = None
         self._late = engine.delay_samples  # samples to drop: the codec's delay, once
 
-    def begin(self, units: Units, steer: Steer | None = None) -> None:
-        """Takes up the next segment, at most BUCKETS[-1] units, in the voice's present state."""
+    def begin(
+        self,
+        units: Units,
+        steer: Steer | None = None,
+        lookahead: int | None = None,
+        complete: bool = True,
+    ) -> None:
+        """Takes up the next segment in the voice's present state; arguments as `extend`'s."""
+        self.extend(units, steer, lookahead, complete)
+        # Caches, previous codes and position stay: the next sentence goes on from this one.
+        none = np.zeros(1, np.int32)
+        self._lm = self._lm._replace(pointer=none, dwell=none, tail=none, done=np.zeros(1, bool))
+
+    def extend(
+        self,
+        units: Units,
+        steer: Steer | None = None,
+        lookahead: int | None = None,
+        complete: bool = True,
+    ) -> None:
+        """More of the segment has been written: takes all of it in place of what there was.
+
+        Args:
+            units: At most BUCKETS[-1] of them; those spoken already must not have changed.
+            steer: How they are to be said.
+            lookahead: Words that the model may know of beyond the one it speaks; None for all.
+            complete: Whether the segment ends here. If not, speech waits before the last
+                `lookahead` words.
+        """
         count = len(units.symbol)
         bucket = next((b for b in BUCKETS if b >= count), None)
         if bucket is None:
@@ -171,7 +199,8 @@ class Stream:
         self._text = self._engine.encode_text(
             *(pad(a) for a in units[:3]),
             np.array([count], np.int32),
-            np.array([bucket], np.int32),
+            np.array([bucket if lookahead is None else lookahead], np.int32),
+            np.array([complete]),
             TextSteer(
                 hold=pad(np.ceil(steer.hold_s / self._engine.frame_s).astype(np.int32)),
                 stretch=pad(steer.stretch),
@@ -179,12 +208,9 @@ class Stream:
                 level=pad(steer.level),
             ),
         )
-        # Caches, previous codes and position stay: the next sentence goes on from this one.
-        none = np.zeros(1, np.int32)
-        self._lm = self._lm._replace(pointer=none, dwell=none, tail=none, done=np.zeros(1, bool))
 
     def frames(self, count: int) -> Block:
-        """Up to `count` frames, at most MAX_FRAMES; fewer where the segment ends."""
+        """Up to `count` frames, at most MAX_FRAMES; fewer where segment or text end."""
         engine, begun = self._engine, time.perf_counter()
         self._lm, out = engine.generate(
             self._text, self._voice, self._sampling, np.int32(count), self._lm
@@ -241,7 +267,7 @@ def _init(lm: LM, codec: Codec, seed: Int[Array, " B"]) -> States:
 
 def _encode_text(lm: LM, *units: Array | TextSteer) -> Text:
     """The encoded text, padded to the largest bucket."""
-    text = sample.encode_text(lm, *units[:-1], steer=units[-1])
+    text = sample.encode_text(lm, *units[:-2], complete=units[-2], steer=units[-1])
     count = text.context.shape[1]
 
     def pad(a):

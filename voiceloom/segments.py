@@ -36,7 +36,12 @@ class Segment(NamedTuple):
 class Segmenter:
     """Sentences out of text that arrives in pieces."""
 
-    def __init__(self):
+    def __init__(self, at_clauses: bool = True):
+        """Nothing so far; `at_clauses`: a sentence without end is cut at a clause if it has one.
+
+        Not so where words are spoken before their sentence ends: they cannot be taken back.
+        """
+        self._at_clauses = at_clauses
         self._rest = ""  # what is not yet a sentence
         self._start = 0  # where it stands in the whole input
 
@@ -44,13 +49,19 @@ class Segmenter:
         """The sentences that `piece` completes, in order."""
         self._rest += piece
         segments = []
-        while (cut := _first_cut(self._rest)) is not None:
+        while (cut := _first_cut(self._rest, self._at_clauses)) is not None:
             segments += self._take(cut)
         return segments
 
     def flush(self) -> list[Segment]:
         """What is left, now that no more text will come; a next `feed` begins a new sentence."""
         return self._take(len(self._rest))
+
+    @property
+    def open(self) -> Segment:
+        """What there is of a sentence that has not ended."""
+        body = self._rest.lstrip()
+        return Segment(body, self._start + len(self._rest) - len(body), False)
 
     @property
     def pending(self) -> bool:
@@ -67,7 +78,7 @@ class Segmenter:
         return [Segment(body, start + text.find(body), paragraph)]
 
 
-def _first_cut(text: str) -> int | None:
+def _first_cut(text: str, at_clauses: bool) -> int | None:
     """Where the first sentence of `text` ends for certain, its trailing space included."""
     for match in _END.finditer(text):
         if match.end() > MAX_CHARS:
@@ -76,7 +87,7 @@ def _first_cut(text: str) -> int | None:
             return match.end()
     if len(text) <= MAX_CHARS:
         return None
-    clauses = _outside_marks(r"[,;:—–]\s+", text)
+    clauses = _outside_marks(r"[,;:—–]\s+", text) if at_clauses else []
     if clauses and clauses[-1] >= MIN_CHARS:
         return clauses[-1]
     words = _outside_marks(r"\s+", text)

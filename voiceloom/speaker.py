@@ -3,7 +3,8 @@
 Text is fed as it comes, chunks are taken as long as there are any; whoever holds the machine (a
 generator, an async generator, later a server) decides when. It cuts text into sentences, has each
 read by the front end when its turn comes, fills the engine's text buffer with it, and knows where
-in the text every chunk is and where the time went.
+in the text every chunk is and where the time went. With a look-ahead a sentence is begun before it
+is all there: word by word, as many words behind the writer as the model may look ahead.
 """
 
 import collections
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data import markup
+from data.incremental import Sentence
 from data.markup import Steer
 from data.phones import SYMBOLS, Units, boundary_class
 from data.text import FrontEnd, TextError
@@ -41,6 +43,7 @@ class Part(NamedTuple):
     steer: Steer  # of the units
     lead_s: float  # of silence before it
     pause_s: float  # of silence after it, if anything follows
+    open: bool = False  # its sentence is still being written
 
 
 class Speaker:
@@ -53,6 +56,7 @@ class Speaker:
         front_end: FrontEnd,
         chunk_frames: int | Sequence[int] | None,
         begun: float,
+        lookahead: int | None = None,
     ):
         """Takes up a stream.
 
@@ -62,16 +66,20 @@ class Speaker:
             front_end: Reads the text, in the voice's accent.
             chunk_frames: Frames per chunk, or several to cycle; None grows them with the lead.
             begun: `time.perf_counter()` of the request.
+            lookahead: Words to wait for behind the one that is spoken; None for the sentence.
         """
         sizes = [chunk_frames] if isinstance(chunk_frames, int) else list(chunk_frames or [])
         if not all(1 <= size <= MAX_FRAMES for size in sizes):
             raise ValueError(f"chunk_frames must be 1 to {MAX_FRAMES}, got {chunk_frames}")
         self._engine, self._stream, self._front_end = engine, stream, front_end
         self._sizes = cycle(sizes) if sizes else None
-        self._segmenter = Segmenter()
+        self._lookahead = lookahead
+        self._segmenter = Segmenter(at_clauses=lookahead is None)
         self._segments: collections.deque[Segment] = collections.deque()
         self._parts: collections.deque[Part] = collections.deque()
         self._part: Part | None = None
+        self._sentence: Sentence | None = None  # of the part that is open
+        self._written = self._starved = False  # whether there is text it lacks, and none to speak
         self._reached = -1  # unit of the part that is being spoken
         self._words = 0  # in the parts read so far
         self._made = 0  # samples of all frames and pauses
@@ -85,11 +93,13 @@ class Speaker:
         self._busy_s, self._frames = self._spent["voice"], 0
 
     def feed(self, text: str) -> None:
-        """More text; what is a sentence for certain can be taken as chunks now."""
+        """More text; what is certain of it can be taken as chunks now."""
+        self._written = True
         self._segments += self._segmenter.feed(text)
 
     def flush(self) -> None:
         """No more text: the rest is a sentence too. `next` raises TextError if there was none."""
+        self._written = True
         self._segments += self._segmenter.flush()
         if not (self._segments or self._words):
             raise TextError("no text: nothing to speak; give at least one word")
@@ -102,6 +112,9 @@ class Speaker:
         begun = time.perf_counter()
         size = next(self._sizes) if self._sizes else self._size
         block = stream.frames(size)
+        self._starved = not block.done and len(block.codes) < size
+        if not len(block.codes) and not block.done:
+            return None  # its next word has not been written
         chunk = self._chunk(block)
         if block.done:
             self._silence += round(self._part.pause_s * self._engine.sample_rate)
@@ -134,9 +147,12 @@ class Speaker:
 
     def _turn_to_part(self, stream: Stream) -> bool:
         """Whether there is something to speak; fills the text buffer with it if need be."""
-        if self._part:
-            return True
         begun = time.perf_counter()
+        if self._part:
+            if self._part.open and self._written:
+                self._go_on(stream)
+                self._busy_s += time.perf_counter() - begun
+            return not self._starved
         while not self._parts and self._segments:
             segment = self._segments.popleft()
             try:
@@ -144,11 +160,15 @@ class Speaker:
             except TextError:  # a sentence of emoji, say; an error only if all of the text is
                 if not (self._words or self._segments or self._segmenter.pending):
                     raise
+        if not self._parts and self._lookahead is not None:
+            self._parts += self._read_open()
         read = time.perf_counter()
         if not self._parts:
             return False
         self._part, self._reached = self._parts.popleft(), -1
-        stream.begin(self._part.units, self._part.steer)
+        stream.begin(
+            self._part.units, self._part.steer, self._lookahead, complete=not self._part.open
+        )
         self._silence += round(self._part.lead_s * self._engine.sample_rate)
         if self._first is None:
             self._spent["text"] = read - begun
@@ -156,19 +176,46 @@ class Speaker:
         self._busy_s += time.perf_counter() - begun
         return True
 
+    def _read_open(self) -> Iterable[Part]:
+        """What can be said of a sentence that is being written."""
+        self._sentence, segment = Sentence(self._front_end), self._segmenter.open
+        reading = self._sentence.read(segment.text, complete=False)
+        if reading is None:
+            return []
+        units = self._placed(reading.units, segment)
+        return [Part(units, reading.steer, reading.lead_s, 0.0, open=True)]
+
+    def _go_on(self, stream: Stream) -> None:
+        """Takes up what has been written of the part's sentence since."""
+        self._written = False
+        complete = bool(self._segments)
+        segment = self._segments.popleft() if complete else self._segmenter.open
+        reading = self._sentence.read(segment.text, complete)
+        if not complete and len(reading.units.symbol) == len(self._part.units.symbol):
+            return
+        self._starved = False
+        units = self._placed(reading.units, segment)
+        stream.extend(units, reading.steer, self._lookahead, complete)
+        self._part = self._part._replace(units=units, steer=reading.steer, open=not complete)
+        if complete:
+            self._words = int(units.word[-1]) + 1
+            self._part = self._part._replace(pause_s=_pause_s(units, segment))
+
+    def _placed(self, units: Units, segment: Segment) -> Units:
+        """Units of a segment with words and spans counted from the beginning of the text."""
+        return units._replace(word=units.word + self._words, span=units.span + segment.start)
+
     def _read(self, segment: Segment) -> Iterable[Part]:
         units, steer, lead_s = markup.read(self._front_end, segment.text)
-        units = units._replace(word=units.word + self._words, span=units.span + segment.start)
+        units = self._placed(units, segment)
         self._words = int(units.word[-1]) + 1
-        ends = boundary_class(int(units.symbol[-1])) in (2, 3, 4)
-        pause_s = PAUSE_S * ends + PARAGRAPH_S * segment.paragraph
         parts, at = [], 0
         for piece in split(units, BUCKETS[-1]):
             count = len(piece.symbol)
             parts.append(Part(piece, Steer(*(a[at : at + count] for a in steer)), 0.0, 0.0))
             at += count
         parts[0] = parts[0]._replace(lead_s=lead_s)
-        parts[-1] = parts[-1]._replace(pause_s=pause_s)
+        parts[-1] = parts[-1]._replace(pause_s=_pause_s(units, segment))
         return parts
 
     def _chunk(self, block: Block) -> Chunk:
@@ -209,6 +256,11 @@ class Speaker:
             loud = np.mean(whole**2, axis=1) > 10 ** ((TARGET_DB + AUDIBLE_DB) / 10)
             if loud.any():
                 self._audible_s = chunk.start_s + int(loud.argmax()) * BLOCK_S
+
+
+def _pause_s(units: Units, segment: Segment) -> float:
+    ends = boundary_class(int(units.symbol[-1])) in (2, 3, 4)
+    return PAUSE_S * ends + PARAGRAPH_S * segment.paragraph
 
 
 def split(units: Units, longest: int) -> list[Units]:

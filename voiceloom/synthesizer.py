@@ -180,27 +180,33 @@ class Synthesizer:
         pitch: float = 0.0,
         pitch_range: float = 1.0,
         temperature: float | None = None,
+        lookahead: int | None = None,
         chunk_frames: int | Sequence[int] | None = None,
     ) -> Speech:
         """Speech chunk by chunk, while the rest is still being made.
 
         Args:
             text: A string, or pieces of text as they are written; a sentence is spoken when it is
-                complete. It may carry the marks of `data.markup`: `<break time="500ms"/>`,
-                `<emphasis>`, `<phoneme ph="...">`, `<prosody rate="0.8" pitch="+2st">`.
+                complete, or with a `lookahead` as soon as so many words of it are. It may carry
+                the marks of `data.markup`: `<break time="500ms"/>`, `<emphasis>`,
+                `<phoneme ph="...">`, `<prosody rate="0.8" pitch="+2st">`.
             voice: Anything that `voice` takes.
             seed: Equal seeds give equal speech, bit for bit, at any chunk size.
             rate: Speaking rate, a factor.
             pitch: Semitones above the voice's own.
             pitch_range: Factor on the rise and fall of the melody; 0 is a monotone.
             temperature: Of the first book and the durations; None for the model's own.
+            lookahead: Words that must have been written behind the one that is spoken: 0, 1, 2, 4;
+                fewer wait less and know less of the sentence. None waits for the whole sentence.
             chunk_frames: Frames per chunk: a number, or several that are cycled; None grows them
                 with the lead.
 
         Raises:
             VoiceError: At once. TextError: at the first chunk, if nothing can be spoken.
         """
-        speaker = self._speaker(voice, seed, rate, pitch, pitch_range, temperature, chunk_frames)
+        speaker = self._speaker(
+            voice, seed, rate, pitch, pitch_range, temperature, lookahead, chunk_frames
+        )
         return Speech(speaker, [text] if isinstance(text, str) else text)
 
     async def astream(
@@ -232,12 +238,14 @@ class Synthesizer:
         pitch: float = 0.0,
         pitch_range: float = 1.0,
         temperature: float | None = None,
+        lookahead: int | None = None,
         chunk_frames: int | Sequence[int] | None = None,
     ) -> Speaker:
         begun = time.perf_counter()
         found = self.voice(voice)
         stream = self.engine.open(found.vector, seed, temperature, rate, pitch, pitch_range)
-        return Speaker(self.engine, stream, self._front_end(found.accent), chunk_frames, begun)
+        front_end = self._front_end(found.accent)
+        return Speaker(self.engine, stream, front_end, chunk_frames, begun, lookahead)
 
     def _front_end(self, accent: str) -> FrontEnd:
         with self._lock:

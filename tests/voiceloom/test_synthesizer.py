@@ -67,6 +67,42 @@ def test_seed_voice_rate_and_temperature_matter(synth, whole):
     assert fast < 0.8 * slow
 
 
+LONG = "Seven silent sailors sold my brother some beautiful silver boats, and then left. Good!"
+
+
+@pytest.mark.parametrize("lookahead", [0, 1, 2])
+def test_word_by_word_is_the_whole_at_the_same_look_ahead(synth, lookahead):
+    """The schedule of the writer is not heard: the same codes for letters, words and the whole."""
+    how = dict(seed=3, lookahead=lookahead)
+    whole = synth.say(LONG, "anna", **how)
+    for pieces in (list(LONG), LONG.split(" ")):
+        if len(pieces) < 20:
+            pieces = [f"{word} " for word in pieces]
+        chunks = list(synth.stream(iter(pieces), "anna", **how))
+        joined = Chunk.join(chunks)
+        assert np.array_equal(joined.codes, whole.codes)
+        assert [o.symbol for o in joined.onsets] == [o.symbol for o in whole.onsets]
+        assert [o.span for o in joined.onsets] == [o.span for o in whole.onsets]
+    assert not np.array_equal(synth.say(LONG, "anna", seed=3).codes[:40], whole.codes[:40])
+
+
+def test_a_sentence_is_begun_before_it_is_all_there(synth):
+    given = []
+
+    def write():
+        for word in LONG.split(" "):
+            given.append(word)
+            yield f"{word} "
+
+    speech, behind = synth.stream(write(), "anna", lookahead=2), []
+    for chunk in speech:
+        spoken = max((o.word for o in chunk.onsets), default=0)
+        behind.append(len(given) - 1 - spoken)
+        if len(behind) == 1:
+            assert len(given) == 4, "one word, two words of look-ahead, and one that may change"
+    assert min(behind[:6]) >= 2
+
+
 def test_marks_are_heard_and_not_read(synth):
     marked = 'Wait <break time="800ms"/> here. <break time="1s"/><emphasis>Go</emphasis> on.'
     plain, speech = synth.say("Wait, here. Go on.", "anna"), synth.say(marked, "anna")
