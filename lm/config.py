@@ -12,6 +12,7 @@ class Config:
     """Shape of the frame-synchronous pointer LM; times in seconds, the rest in counts.
 
     Attributes:
+      design: "pointer" (`lm.model`), or one that it is measured against (`lm.baseline`).
       boundary_of: Boundary class of every symbol id [V], 0 for a phone; as `data.phones` has them.
       max_dwell_s: Longest time the pointer stays on a unit of each symbol id [V], then <start>.
       final_classes: Boundary classes that end a sentence.
@@ -60,6 +61,7 @@ class Config:
     voice_mlp_width: int = 256
     dwell_buckets: int = 16
     tail_s: float = 0.16
+    design: str = "pointer"
 
     def __post_init__(self) -> None:
         # ml_collections hands lists and tuples alike, a frozen (hashable) config needs tuples.

@@ -96,7 +96,7 @@ class LMTask:
     def init(self, key: Array) -> TrainState:
         """A fresh state from one key."""
         params_key, key = jax.random.split(key)
-        params = init_params(self.cfg, params_key)
+        params = self.init_params(params_key)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
@@ -104,6 +104,10 @@ class LMTask:
             opt_state=self.optimizer.init(params),
             key=key,
         )
+
+    def init_params(self, key: Array) -> dict:
+        """Fresh parameters."""
+        return init_params(self.cfg, key)
 
     def losses(
         self,
