@@ -15,7 +15,7 @@ unedited it ends higher in 33 % of the pairs.
 """
 
 import argparse
-import dataclasses
+import functools
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -31,7 +31,8 @@ from tqdm import tqdm
 
 import voiceloom
 from data import audio
-from data.phones import SYMBOL_IDS, boundary_class, units_from_labels
+from experiments import readings
+from experiments.readings import Reading, of_corpus, of_speech
 from voiceloom import judges
 from voiceloom.evaluate import CORPORA
 from voiceloom.waveform import Chunk, Waveform
@@ -42,32 +43,6 @@ PAUSE_S = 0.08
 END_S = 0.1  # of voiced speech at the end
 NEAR_S = 0.1  # a silence belongs to a seam if it comes so near to it
 COMMA = 1  # boundary class
-
-
-@dataclasses.dataclass(frozen=True)
-class Reading:
-    """A sentence that has been read: its sound, and when each of its units begins."""
-
-    sound: Waveform
-    kinds: tuple[int, ...]  # boundary class of every unit, 0 for a phone
-    words: tuple[int, ...]
-    onsets_s: tuple[float, ...]
-
-
-def of_speech(chunk: Chunk) -> Reading:
-    """Ours, with its own alignment."""
-    kinds = tuple(boundary_class(SYMBOL_IDS[onset.symbol]) for onset in chunk.onsets)
-    words = tuple(onset.word for onset in chunk.onsets)
-    return Reading(chunk, kinds, words, tuple(onset.time_s for onset in chunk.onsets))
-
-
-def of_corpus(line: dict, folder: Path) -> Reading:
-    """The teacher's, with the labels of the corpus."""
-    units, bounds_s = units_from_labels(line["phones"], line["durations"])
-    kinds = tuple(boundary_class(int(symbol)) for symbol in units.symbol)
-    words = tuple(int(word) for word in units.word)
-    times = tuple(float(t) for t in bounds_s[:-1])
-    return Reading(Waveform.load(folder / line["audio"]), kinds, words, times)
 
 
 # ---- what is measured -------------------------------------------------------------------------
@@ -149,10 +124,10 @@ def teacher_marks(statements: Sequence[dict], questions: Sequence[dict], folder:
     return {"?": above}
 
 
-def pauses(readings: Iterable[Reading]) -> dict[str, list[float]]:
+def pauses(read: Iterable[Reading]) -> dict[str, list[float]]:
     """Silence at commas and at seams without a mark, seconds."""
     found: dict[str, list[float]] = {"comma": [], "none": []}
-    for reading in readings:
+    for reading in read:
         still = silences(reading.sound)
         for name, places in zip(found, seams(reading), strict=True):
             found[name] += [pause_at(place, still) for place in places]
@@ -303,12 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, help="pairs and sentences, for a quick look")
     args = parser.parse_args(arguments)
     folder = args.corpora / "synthetic"
-    lines = [json.loads(x) for x in (folder / "manifest.jsonl").read_text("utf-8").splitlines()]
-
-    def of(**wanted: str) -> list[dict]:
-        found = [x for x in lines if all(x.get(key) == value for key, value in wanted.items())]
-        return found[: args.limit]
-
+    of = functools.partial(readings.lines, folder, args.limit)
     statements = of(split="eval", source="statement")
     questions = of(split="eval", source="question")
     read = of(split="val") + of(split="eval", source="agent")

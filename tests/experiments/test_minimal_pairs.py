@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from data.phones import SYMBOL_IDS
 from experiments import minimal_pairs as pairs
+from experiments.readings import Reading
 from voiceloom.waveform import Waveform
 
 RATE = 16_000
@@ -25,9 +27,9 @@ def wave(*parts):
 
 
 def reading(sound, *units):
-    """Units as (kind, word, onset)."""
-    kinds, words, onsets = zip(*units, strict=True)
-    return pairs.Reading(sound, kinds, words, onsets)
+    """Units as (symbol, word, onset)."""
+    symbols, words, onsets = zip(*units, strict=True)
+    return Reading(sound, tuple(SYMBOL_IDS[s] for s in symbols), words, onsets)
 
 
 def test_the_end_of_a_rise_is_higher_by_what_it_rises():
@@ -53,7 +55,7 @@ def test_marks_compares_readings_of_the_same_words():
 
 def test_pauses_are_told_from_seams_and_a_full_stop_is_neither():
     sound = wave(buzz(120, 0.5), silence(0.2), buzz(120, 0.5), buzz(130, 0.5), silence(0.3))
-    units = [(0, 0, 0.0), (1, 0, 0.5), (0, 1, 0.7), (0, 2, 1.2), (2, 2, 1.7)]
+    units = [("a", 0, 0.0), (",", 0, 0.5), ("b", 1, 0.7), ("c", 2, 1.2), (".", 2, 1.7)]
     found = pairs.pauses([reading(sound, *units)])
     assert found["comma"] == pytest.approx([0.2], abs=0.03)
     assert found["none"] == [0.0]

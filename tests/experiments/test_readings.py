@@ -1,0 +1,100 @@
+"""What is measured on readings: melody, times, drift; each on readings whose answer is known."""
+
+import numpy as np
+import pytest
+
+from data.phones import SYMBOL_IDS, SYMBOLS
+from experiments import long_form, lookahead, timestamps
+from experiments.long_form import Sentence
+from experiments.readings import Reading, lines
+from voiceloom.waveform import Chunk, Onset, Waveform
+
+RATE = 24_000
+
+
+def notes(hz, seconds=0.15):
+    """A reading of one unit a note."""
+    steady = np.repeat(hz, round(seconds * RATE))
+    phase = 2 * np.pi * np.cumsum(steady) / RATE
+    samples = (0.2 * sum(np.sin(k * phase) / k for k in range(1, 8))).astype(np.float32)
+    symbols = tuple(SYMBOL_IDS["a"] for _ in hz)
+    onsets = tuple(seconds * i for i in range(len(hz)))
+    return Reading(Waveform(samples, RATE), symbols, tuple(range(len(hz))), onsets)
+
+
+def test_the_same_melody_in_another_key_is_alike_and_its_mirror_is_not():
+    tune = np.array([120.0, 130, 150, 140, 125, 110, 115, 140, 160, 120])
+    first, higher, mirror = notes(tune), notes(1.5 * tune), notes(120 * 120 / tune)
+    assert lookahead.likeness(first, higher) > 0.98
+    assert lookahead.likeness(first, mirror) < -0.9
+    assert lookahead.likeness(first, notes(tune[:-1])) is None, "other units"
+    assert lookahead.likeness(notes(tune[:5]), notes(tune[:5])) is None, "too few"
+
+
+def test_the_look_ahead_table_is_paired_with_the_whole_sentence():
+    row = lambda errors: {"errors": errors, "words": 10, "melody": 0.5}  # noqa: E731
+    found = {"0": [row(3), row(1)], "all": [row(2), row(0)]}
+    table = lookahead.markdown(found)
+    assert "| 0 | 20.0 [10.0, 30.0] | 10.0 [10.0, 10.0] | 0.50" in table
+    assert "| all | 10.0 [0.0, 20.0] |  | 0.50" in table and "20 words" in table
+    assert len(lookahead.picture(found).axes) == 2
+
+
+def test_times_are_compared_with_what_the_aligner_hears():
+    """An aligner that hears each phone 30 ms later than the reading says."""
+    symbols = [SYMBOL_IDS[s] for s in "ab,c."]
+    onsets = (0.1, 0.3, 0.5, 0.7, 0.9)
+    reading = Reading(
+        Waveform(np.zeros(RATE, np.float32), RATE), tuple(symbols), (0, 1, 1, 2, 2), onsets
+    )
+
+    def phones(samples):
+        found = np.full((len(samples) // 240, len(SYMBOLS)), -12.0)
+        found[:, 0] = -0.01
+        edges = [round(100 * (t + 0.03)) for t in (*onsets, 1.0)]
+        for symbol, begin, end in zip(symbols, edges, edges[1:], strict=False):
+            if symbol not in (SYMBOL_IDS[","], SYMBOL_IDS["."]):
+                found[begin:end, 0], found[begin:end, symbol] = -12.0, -0.01
+        return found
+
+    late = timestamps.apart(reading, phones)
+    assert late == pytest.approx([-0.03] * 3, abs=0.011)
+    found = timestamps.gather([reading], phones)
+    assert len(found["phones"]) == len(found["words"]) == 3
+    assert "| us, words | 3 |" in timestamps.markdown({"us": found})
+
+
+def test_sentences_are_cut_where_their_first_phone_begins():
+    joined, rate = "One two. Three.", 1000
+    onsets = [
+        Onset(symbol, 0, word, span, time)
+        for symbol, word, span, time in (
+            ("w", 0, (0, 3), 0.1), ("t", 1, (4, 7), 0.5), (".", 1, (7, 8), 0.9),
+            ("θ", 2, (9, 14), 1.3), (".", 2, (14, 15), 1.8),
+        )
+    ]  # fmt: skip
+    speech = Chunk(np.arange(2000, dtype=np.float32), rate, 0.0, tuple(onsets))
+    pieces = long_form.cut(speech, ["One two.", "Three."], joined)
+    assert [(text, count) for text, _, count in pieces] == [("One two.", 3), ("Three.", 2)]
+    assert [int(sound.samples[0]) for _, sound, _ in pieces] == [50, 1250]
+    assert sum(len(sound.samples) for _, sound, _ in pieces) == 1950
+
+
+def test_a_drift_is_found_and_none_is_made_up():
+    rng = np.random.default_rng(0)
+    made = [
+        Sentence(voice, 6.0 * i, 10, errors=5 + base + rng.normal(), rate=10 + i / 100,
+                 level_db=-20 + rng.normal(), likeness=0.8)
+        for base, voice in enumerate("ab") for i in range(100)
+    ]  # fmt: skip
+    rate, errors = long_form.slope(made, "rate"), long_form.slope(made, "errors")
+    assert rate.mean == pytest.approx(1.0, abs=1e-6)
+    assert errors.low < 0 < errors.high
+    assert "| rate, units a second |" in long_form.markdown(made)
+    assert len(long_form.picture(made).axes) == 4
+
+
+def test_lines_of_a_manifest_are_chosen_by_their_fields(tmp_path):
+    (tmp_path / "manifest.jsonl").write_text('{"id": "a", "split": "val"}\n{"id": "b"}\n')
+    assert [x["id"] for x in lines(tmp_path, split="val")] == ["a"]
+    assert len(lines(tmp_path)) == 2 and len(lines(tmp_path, 1)) == 1
