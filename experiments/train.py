@@ -34,6 +34,7 @@ TASKS = {
     "codec": ("codec.task", "CodecTask"),
     "entropy": ("experiments.entropy", "EntropyTask"),
     "lm": ("experiments.speaking", "SpeakingTask"),
+    "baseline": ("lm.baseline_task", "BaselineTask"),
     "aligner": ("lm.aligner_task", "AlignerTask"),
 }
 

@@ -11,7 +11,9 @@ Each system is a function from a clip of a held-out set to sound, so that all ar
 
 Word errors are Whisper's, similarity is the cosine with a second clip of the speaker, PESQ and
 ESTOI compare a resynthesis with its recording. Means stand with 95 % intervals over clips; the
-column over the recording is paired. Transcripts are cached, so a second run is quick.
+column over the recording is paired; a failure is a clip with three or more words in a row wrong
+(a repeat, a skip, babble) that the recording has right. Transcripts are cached, so a second run is
+quick.
 """
 
 import argparse
@@ -274,6 +276,7 @@ class Summary(NamedTuple):
     words: int
     wer: judges.Interval | None
     wer_over_recording: judges.Interval | None
+    failures: int | None  # clips with three wrong words in a row that the recording has right
     similarity: judges.Interval | None
     f0_off_st: judges.Interval | None  # distance of the medians from the recording's, semitones
     f0_range_st: judges.Interval | None
@@ -304,6 +307,9 @@ def summarise(rows: Sequence[Row]) -> list[Summary]:
                 wer_over_recording=_interval(
                     [r.errors - other.errors for r, other in worded], [r.words for r, _ in worded]
                 ),
+                failures=sum(judges.failed(r.text, r.heard, other.heard) for r, other in worded)
+                if worded
+                else None,
                 similarity=_interval([r.similarity for r in own]),
                 f0_off_st=_interval(
                     [
@@ -330,9 +336,9 @@ def _interval(
 def markdown(summaries: Sequence[Summary]) -> str:
     """Returns the table for people."""
     lines = [
-        "| set | system | clips | words | word errors, % | over the recording | voice "
+        "| set | system | clips | words | word errors, % | over the recording | failures | voice "
         "| F0 off, st | F0 range, st | PESQ-wb | ESTOI |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for s in summaries:
         cells = [
@@ -342,6 +348,7 @@ def markdown(summaries: Sequence[Summary]) -> str:
             str(s.words or ""),
             _cell(s.wer, 1, 100),
             _cell(s.wer_over_recording, 1, 100),
+            "" if s.failures is None else str(s.failures),
             _cell(s.similarity, 2),
             _cell(s.f0_off_st, 1),
             _cell(s.f0_range_st, 1),

@@ -162,7 +162,7 @@ def test_summary_pairs_with_the_recording(clips, panel, monkeypatch):
 def test_files_hold_every_clip_and_the_table(clips, panel, tmp_path):
     rows = evaluate.judge(clips[:2], "recording", evaluate.recording, panel, {})
     table = evaluate.save(tmp_path / "results" / "speech", rows, panel)
-    assert "| val | recording | 2 | 8 | 0.0 [0.0, 0.0] |  | 1.00 [1.00, 1.00] |" in table
+    assert "| val | recording | 2 | 8 | 0.0 [0.0, 0.0] |  |  | 1.00 [1.00, 1.00] |" in table
     assert (tmp_path / "results" / "speech.md").read_text() == table
     written = json.loads((tmp_path / "results" / "speech.json").read_text())
     assert [clip["heard"] for clip in written["clips"]] == [clip.text for clip in clips[:2]]

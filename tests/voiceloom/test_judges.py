@@ -84,6 +84,24 @@ def test_word_errors_count_edits(reference, hypothesis, errors, words):
     assert judges.word_errors(reference, hypothesis) == (errors, words)
 
 
+@pytest.mark.parametrize(
+    "said, heard, recording, failed",
+    [
+        ("one two three four five", "one two three four five", None, False),
+        ("one two three four five", "one two fish fowl five", None, False),
+        ("one two three four five", "one two", None, True),  # a skip
+        ("we all go home now", "we all go home now go home now", None, True),  # a repeat
+        ("we all go home now", "we all go go home now", None, False),
+        ("one two three four five", "one too fee for five", "one too fee four five", False),
+        ("one two three four five", "one two", "one two", False),
+        ("sea shells on the shore", "seashells on the shore", None, False),
+        ("no", "", None, False),
+    ],
+)
+def test_three_wrong_words_in_a_row_are_a_failure(said, heard, recording, failed):
+    assert judges.failed(said, heard, recording) == failed
+
+
 # ---- intervals
 
 

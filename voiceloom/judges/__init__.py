@@ -18,7 +18,7 @@ from voiceloom.judges.intervals import Interval, bootstrap
 from voiceloom.judges.needs import RATE, at_16k
 from voiceloom.judges.sound import Aligned, Pitch, align, estoi, naturalness, pesq_wb, pitch
 from voiceloom.judges.speakers import SpeakerEncoder, read_torch
-from voiceloom.judges.words import Transcriber, WordErrors, spoken_words, word_errors
+from voiceloom.judges.words import Transcriber, WordErrors, failed, spoken_words, word_errors
 
 __all__ = [
     "RATE",
@@ -32,6 +32,7 @@ __all__ = [
     "at_16k",
     "bootstrap",
     "estoi",
+    "failed",
     "naturalness",
     "pesq_wb",
     "pitch",

@@ -13,6 +13,8 @@ from data.numbers import cardinal, year
 from data.numbers import digits as spell_digits
 from voiceloom.judges.needs import at_16k, require, require_files
 
+RUN = 3  # so many wrong words in a row are a failure
+
 
 class WordErrors(NamedTuple):
     """Substitutions + insertions + deletions, and the words that should have been heard."""
@@ -177,6 +179,56 @@ def word_errors(reference: str, hypothesis: str) -> WordErrors:
     return WordErrors(_distance(said, spoken_words(hypothesis)), len(said))
 
 
+def failed(reference: str, hypothesis: str, recording: str | None = None) -> bool:
+    """Returns whether three or more words in a row are wrong: a repeat, a skip, or babble.
+
+    Args:
+        reference: what should have been said.
+        hypothesis: what was heard.
+        recording: what was heard of somebody who said it; words it has wrong do not count, nor do
+            words put in if it has as many of them.
+    """
+    wrong, added = _faults(reference, hypothesis)
+    if recording is not None:
+        theirs, theirs_added = _faults(reference, recording)
+        if len(theirs) == len(wrong):
+            wrong = [a and not b for a, b in zip(wrong, theirs, strict=True)]
+        added = 0 if theirs_added >= RUN else added
+    run = longest = 0
+    for fault in wrong:
+        run = run + 1 if fault else 0
+        longest = max(longest, run)
+    return max(longest, added) >= RUN
+
+
+def _faults(reference: str, hypothesis: str) -> tuple[list[bool], int]:
+    """Which words of the reference are wrong, and the most words in a row that were put in."""
+    hypothesis = _closest_reading(hypothesis, reference)
+    said, heard = spoken_words(_closest_reading(reference, hypothesis)), spoken_words(hypothesis)
+    cost = _costs(said, heard)
+    wrong, added, longest = [False] * len(said), 0, 0
+    i, j = len(said), len(heard)
+    while i or j:
+        here = cost[i, j]
+        if i and j and here == cost[i - 1, j - 1] + (said[i - 1] != heard[j - 1]):
+            wrong[i - 1] = said[i - 1] != heard[j - 1]
+            i, j, added = i - 1, j - 1, 0
+        elif "".join(said[max(i - 2, 0) : i]) in heard[max(j - 1, 0) : j] and (
+            i > 1 and here == cost[i - 2, j - 1]
+        ):
+            i, j, added = i - 2, j - 1, 0
+        elif "".join(heard[max(j - 2, 0) : j]) in said[max(i - 1, 0) : i] and (
+            j > 1 and here == cost[i - 1, j - 2]
+        ):
+            i, j, added = i - 1, j - 2, 0
+        elif i and here == cost[i - 1, j] + 1:
+            wrong[i - 1], i, added = True, i - 1, 0
+        else:
+            j, added = j - 1, added + 1
+            longest = max(longest, added)
+    return wrong, longest
+
+
 def _closest_reading(text: str, other: str) -> str:
     target = spoken_words(other)
     whole = re.compile(r"(?<![\w$£€.:,/-])\d+(?:,\d{3})*(?![\w%:/-]|[.,]\d)")
@@ -194,6 +246,11 @@ def _closest_reading(text: str, other: str) -> str:
 
 
 def _distance(said: list[str], heard: list[str]) -> int:
+    return int(_costs(said, heard)[-1, -1])
+
+
+def _costs(said: list[str], heard: list[str]) -> np.ndarray:
+    """Levenshtein distance of every beginning of one to every beginning of the other."""
     cost = np.zeros((len(said) + 1, len(heard) + 1), int)
     cost[:, 0], cost[0] = np.arange(len(said) + 1), np.arange(len(heard) + 1)
     for i in range(1, len(said) + 1):
@@ -208,4 +265,4 @@ def _distance(said: list[str], heard: list[str]) -> int:
             if j > 1 and said[i - 1] == heard[j - 2] + heard[j - 1]:
                 steps.append(cost[i - 1, j - 2])
             cost[i, j] = min(steps)
-    return int(cost[-1, -1])
+    return cost
