@@ -3,7 +3,7 @@ r"""How a model finds its way through the text, against what it costs to learn.
     python -m experiments.ladder --out experiments/results/ladder
 
 Four designs of one language model (`experiments/lm_ladder.py`), from the shape of a text model on:
-flat and prefix (text first, speech after it), cross (an encoder and a decoder), and the pointer. All
+flat and prefix (text first, speech after it), cross (encoder and decoder), and the pointer. All
 see the same rows, and each is stopped at the same training FLOPs, as XLA counts them in its own
 compiled step. After a quarter, a half and all of it each speaks held-out sentences in voices it
 knows; Whisper counts the word errors, and the failures: three or more words in a row wrong.

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from lm.task import LMTask
+from lm.task import LMTask, TrainState
 from voiceloom import weights
 
 HEARD = 3
@@ -24,6 +24,11 @@ class SpeakingTask(LMTask):
         super().__init__(config)
         self.codec = weights.load_codec(config.codec)
         self.sample_rate = self.codec.config.sample_rate
+
+    def init_from(self, state: TrainState, release: str) -> TrainState:
+        """A fresh state that begins with the language model of a release."""
+        params = weights.load_lm(release).params
+        return state._replace(params=params, ema=jax.tree.map(jnp.copy, params))
 
     def samples(self, params: dict, batch: dict) -> dict[str, Float[Array, "B S"]]:
         """What the model makes of the first rows' texts, beside the codes they were cut from."""

@@ -142,7 +142,7 @@ def train(config: ConfigDict, workdir: pathlib.Path):
     else:
         state = init(key)
         if config.get("init_from"):
-            state = task.init_from(state, config.init_from)
+            state = jax.device_put(task.init_from(state, config.init_from), everywhere)
 
     metrics, pending, last_log = Metrics(workdir), None, time.time()
     start = int(state.step)

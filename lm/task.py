@@ -213,6 +213,8 @@ class LMTask:
 
         (total, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
         updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
+        for name in config.get("frozen", ()):
+            updates[name] = jax.tree.map(jnp.zeros_like, updates[name])
         params = optax.apply_updates(state.params, updates)
         # Young averages follow fast, or the first evaluations would show the initial weights.
         decay = jnp.minimum(config.ema_decay, (1.0 + state.step) / (10.0 + state.step))
@@ -272,7 +274,9 @@ class LMTask:
             voice_frames=tuple(round(s * rate) for s in data.voice_s),
             seed=data.seed,
         )
-        return utterances.batches(rows, data.batch, count=None if train else rows.epoch)
+        # A handful of held-out clips make a batch, too: rows go on, in other company.
+        count = None if train else max(rows.epoch, data.batch)
+        return utterances.batches(rows, data.batch, count=count)
 
 
 def before(codes: Int[Array, "B T Q"]) -> Int[Array, "B T Q"]:

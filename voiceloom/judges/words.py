@@ -24,7 +24,7 @@ class WordErrors(NamedTuple):
 
 
 class Transcriber:
-    """Speech to English text by a Whisper model on CTranslate2.
+    """Speech to text by a Whisper model on CTranslate2.
 
     Greedy, without timestamps and one clip per call: packing clips into one 30 s window is 3-4
     times faster, but then each helps the next and word errors sink by a third.
@@ -33,9 +33,16 @@ class Transcriber:
         model: folder with `model.bin`, `config.json`, `tokenizer.json`, `vocabulary.txt`.
         cpu_threads: threads of the matrix products.
         cache: folder that keeps transcripts by hash of model and samples; None keeps none.
+        language: that is spoken.
     """
 
-    def __init__(self, model: str | Path, cpu_threads: int = 2, cache: str | Path | None = None):
+    def __init__(
+        self,
+        model: str | Path,
+        cpu_threads: int = 2,
+        cache: str | Path | None = None,
+        language: str = "en",
+    ):
         model = Path(model)
         require_files(model, ("model.bin", "config.json", "tokenizer.json"), "Whisper model")
         faster_whisper = require("faster_whisper")
@@ -50,13 +57,15 @@ class Transcriber:
         with (model / "model.bin").open("rb") as stream:
             self.fingerprint = hashlib.file_digest(stream, "sha256").hexdigest()
         self._cache = Path(cache) if cache else None
+        self._language = language
 
     def transcribe(self, samples: Float[np.ndarray, " S"], sample_rate: int) -> str:
         """Returns the words Whisper hears, as it writes them (cased, punctuated, with digits)."""
         samples = np.ascontiguousarray(samples, np.float32)
         if self._cache is None:
             return self._listen(samples, sample_rate)
-        key = hashlib.sha256(f"{self.fingerprint} {sample_rate} ".encode())
+        spoken = "" if self._language == "en" else f"{self._language} "
+        key = hashlib.sha256(f"{self.fingerprint} {sample_rate} {spoken}".encode())
         key.update(samples.tobytes())
         path = self._cache / f"{key.hexdigest()}.txt"
         if not path.exists():
@@ -71,7 +80,7 @@ class Transcriber:
         seconds = min(len(samples) / sample_rate, 30)
         segments, _ = self._whisper.transcribe(
             at_16k(samples, sample_rate),
-            language="en",
+            language=self._language,
             beam_size=1,
             temperature=0.0,
             without_timestamps=True,

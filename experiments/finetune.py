@@ -1,0 +1,231 @@
+r"""A folder of recordings becomes a voice: one command, with figures before and after.
+
+    python -m experiments.finetune my_recordings --name anna --format folder
+    voiceloom say "Hello." --weights runs/finetune/anna/weights --voice anna
+
+With a text to every recording (`NAME.txt` beside it, or any layout of `data.prepare`) the clips are
+aligned, tokenised, and the released language model learns from them for some hundred steps at a
+low rate. The voice encoder stays as it is, so every other voice is still there. Every tenth clip is
+held out; on these stand word errors and likeness before and after, if the judges are at hand
+(`python -m experiments.get_judges`). Without texts nothing can be learned of how the speaker reads,
+but all recordings together make a better voice than one does.
+
+Each stage leaves a folder in `runs/finetune/NAME` and is not done twice: a run that was killed goes
+on where it was.
+"""
+
+import argparse
+import dataclasses
+import json
+import shutil
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import ml_collections
+import numpy as np
+from tqdm import tqdm
+
+import voiceloom
+from data import prosody, records
+from data.audio import SAMPLE_RATE
+from data.prepare import prepare
+from data.records import Reader, Writer, read_meta, to_float
+from data.text import TextError
+from experiments import lm_base
+from experiments.align import MIN_SCORE, Phones, align_record
+from experiments.train import train
+from lm.aligner import AlignmentError
+from voiceloom import judges, weights
+from voiceloom.engine import Engine, mean_voice
+from voiceloom.evaluate import JUDGES
+from voiceloom.export import export_lm
+from voiceloom.library import Library
+from voiceloom.likeness import SENTENCE
+from voiceloom.speech_codec import load_codec
+from voiceloom.voice import Voice
+
+HELD_OUT = 10  # every so many clips
+FOREIGN_SCORE = -5.2  # the aligner has learned English: German scores -4.3, nonsense -5.7
+LEAST = 5  # clips with text that alignment must leave
+
+
+def tokenise(source: Path, out: Path, codec_folder: Path, name: str, min_score: float) -> str:
+    """Code records of all clips, with their times where they have a text; says what was left out.
+
+    Every tenth clip, by its id, goes to the split `val`.
+    """
+    codec, phones, left_out = load_codec(codec_folder, entropy=False), Phones(), []
+    about = {"frame_rate": codec.frame_rate, "codec_hash": codec.hash}
+    rows: dict[str, list] = {"train": [], "val": []}
+    reader = Reader(source, "train")
+    for i in tqdm(range(len(reader)), "tokenise", unit="clip"):
+        record = reader[i] | {"speaker": name}
+        if record["text"]:
+            try:
+                record, found = align_record(record, phones)
+            except (TextError, AlignmentError) as error:
+                left_out.append(f"{record['id']}: {error}")
+                continue
+            if found.score < min_score:
+                left_out.append(f"{record['id']}: its text is not what is said ({found.score:.1f})")
+                continue
+        samples = to_float(record.pop("samples"))
+        codes = codec.encode(samples[None])[0].astype(np.uint16)
+        melody = prosody.measure(samples, SAMPLE_RATE, codec.frame_rate, len(codes))
+        held = zlib.crc32(record["id"].encode()) % HELD_OUT == 0
+        rows["val" if held else "train"].append(
+            record | about | {"codes": codes} | melody._asdict()
+        )
+    for split, made in rows.items():
+        with Writer(out, split) as writer:
+            writer.facts = about
+            for row in made:
+                writer.write(row)
+    return f"{sum(map(len, rows.values()))} clips, {len(left_out)} left out" + "".join(
+        f"\n  {reason}" for reason in left_out[:10]
+    )
+
+
+def config_of(
+    release: Path, codes: Path, also: Sequence[Path], steps: int
+) -> ml_collections.ConfigDict:
+    """The config of a fine-tuning run: the released model, a low rate, the voice encoder frozen."""
+    config = lm_base.get_config()
+    model = dataclasses.asdict(weights.load_lm(release).config)
+    with config.unlocked():
+        config.model = ml_collections.ConfigDict(model)
+        config.init_from = str(release)
+        config.frozen = ("voice",)
+    config.codec = str(release)
+    config.steps, config.ema_decay = steps, 0.98
+    config.optimizer.update(learning_rate=2e-4, warmup=20, decay=0.7)
+    config.data.train = (str(codes), *map(str, also))
+    config.data.held_out = (str(codes),)
+    config.every = dict(log=10, checkpoint=50, evaluate=100)
+    config.evaluation_batches = 1
+    return config
+
+
+def voice_of(release: Path, codes: Path, name: str, accent: str, clips: int | None = None) -> Voice:
+    """The voice of the longest `clips` training clips together, by default of all."""
+    loaded, reader = weights.load(release), Reader(codes, "train")
+    engine = Engine(loaded)
+    order = sorted(range(len(reader)), key=lambda i: -reader.index[i]["seconds"])
+    vectors = [engine.encode_voice(reader[i]["codes"]) for i in order[:clips]]
+    return Voice(name, mean_voice(vectors), accent, loaded.lm.hash)
+
+
+def learn(
+    release: Path, codes: Path, also: Sequence[Path], steps: int, folder: Path, voice: Voice
+) -> Path:
+    """Fine-tunes the released model; returns a release with all its voices and `voice`."""
+    train(config_of(release, codes, also, steps), folder / "run")
+    tuned = folder / "weights"
+    shutil.copytree(release, tuned, dirs_exist_ok=True)
+    kept = weights.load(release).voices.values()
+    lm_hash = export_lm(folder / "run", [], tuned)
+    voices = [dataclasses.replace(v, lm_hash=lm_hash) for v in (*kept, voice)]
+    weights.save_voices(tuned, voices, lm_hash)
+    return tuned
+
+
+def figures(
+    synth: voiceloom.Synthesizer, voice: Voice, source: Path, codes: Path, panel: tuple
+) -> dict[str, list[float]]:
+    """On the held-out clips: word errors, words, and likeness to their recordings."""
+    transcriber, speakers = panel
+    held = {line["id"] for line in Reader(codes, "val").index}
+    reader = Reader(source, "train")
+    found: dict[str, list[float]] = {"errors": [], "words": [], "likeness": []}
+    for i in tqdm([i for i, x in enumerate(reader.index) if x["id"] in held], "figures"):
+        record = reader[i]
+        text = record["text"] or SENTENCE
+        said = synth.say(text, voice)
+        heard = transcriber.transcribe(said.samples, said.sample_rate)
+        errors, words = judges.word_errors(text, heard)
+        recording = speakers.embed(to_float(record["samples"]), SAMPLE_RATE)
+        found["errors"].append(errors)
+        found["words"].append(words)
+        found["likeness"].append(float(speakers.embed(said.samples, said.sample_rate) @ recording))
+    return found
+
+
+def markdown(found: dict[str, dict[str, list[float]]]) -> str:
+    """The table."""
+    rows = ["| | held-out clips | word errors, % | voice, cosine |", "|---|--:|--:|--:|"]
+    for name, values in found.items():
+        errors = judges.bootstrap(values["errors"], values["words"])
+        likeness = judges.bootstrap(values["likeness"])
+        count = len(values["errors"])
+        rows.append(f"| {name} | {count} | {errors.written(1, 100)} | {likeness.written(2)} |")
+    return "\n".join(rows) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Makes a voice of what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=Path, help="folder of recordings of one person")
+    parser.add_argument("--name", required=True, help="of the voice")
+    parser.add_argument("--format", default="folder", help="layout, as data.prepare's (folder)")
+    parser.add_argument("--language", default="en", help="en, de, ...: how texts are read")
+    parser.add_argument("--accent", default="us", help="us or gb, of English")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--also", type=Path, nargs="*", default=[], help="codes to learn beside")
+    parser.add_argument("--release", type=Path, default=weights.DEFAULT)
+    parser.add_argument("--runs", type=Path, default=Path("runs/finetune"))
+    parser.add_argument("--judges", type=Path, default=JUDGES)
+    args = parser.parse_args(arguments)
+    english = args.language == "en"
+    folder = args.runs / args.name
+    source, codes = folder / "records", folder / "codes"
+    prepare(
+        args.source, args.format, source, split="train", language=args.language,
+        accent=args.accent if english else "",
+    )  # fmt: skip
+    if set(read_meta(codes)["splits"]) != {"train", "val"}:
+        shutil.rmtree(codes, ignore_errors=True)
+        score = MIN_SCORE if english else FOREIGN_SCORE
+        print(tokenise(source, codes, args.release, args.name, score))
+    reader = Reader(codes, "train")
+    timed = sum(reader[i].get("bounds_s") is not None for i in range(len(reader)))
+    if timed < LEAST and (timed or not len(reader)):
+        shutil.rmtree(codes)
+        raise records.RecordError(
+            f"{args.source}: {timed} clips whose text is what is said, and {LEAST} are the least "
+            "to learn from; check texts and --language, or take the texts away"
+        )
+    accent = args.accent if english else args.language
+    voice = voice_of(args.release, codes, args.name, accent)
+    candidates = {
+        "cloned from one clip": (args.release, voice_of(args.release, codes, "one", accent, 1)),
+        "cloned from all clips": (args.release, voice),
+    }
+    if not timed:
+        print(Library().add(voice, replace=True))
+    else:
+        tuned = learn(args.release, codes, args.also, args.steps, folder, voice)
+        candidates["fine-tuned"] = (tuned, args.name)
+        print(f'voiceloom say "Hello." --weights {tuned} --voice {args.name}')
+
+    if not args.judges.is_dir():
+        print(f"no judges in {args.judges}, so no figures: python -m experiments.get_judges")
+        return
+    panel = (
+        judges.Transcriber(
+            args.judges / "whisper-base", cache=args.judges / "cache", language=args.language
+        ),
+        judges.SpeakerEncoder(args.judges / "resemblyzer" / "pretrained.pt"),
+    )
+    found = {}
+    for name, (release, who) in candidates.items():
+        synth = voiceloom.load(release, warm=False)
+        found[name] = figures(synth, synth.voice(who), source, codes, panel)
+    table = markdown(found)
+    (folder / "figures.md").write_text(table)
+    (folder / "figures.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(table)
+
+
+if __name__ == "__main__":
+    main()
