@@ -18,6 +18,7 @@ PRINTED = {
         "frame by frame: True",
         "frames missing",
     ),
+    "03_lm": ("word by word as at once: True", "between voices", "is like anna", "likeness"),
 }
 """What the reader of each must get to see, beside pictures and players."""
 
