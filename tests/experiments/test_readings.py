@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data.phones import SYMBOL_IDS, SYMBOLS
-from experiments import long_form, lookahead, timestamps
+from experiments import cloning, long_form, lookahead, timestamps
 from experiments.long_form import Sentence
 from experiments.readings import Reading, lines
 from voiceloom.waveform import Chunk, Onset, Waveform
@@ -98,3 +98,18 @@ def test_lines_of_a_manifest_are_chosen_by_their_fields(tmp_path):
     (tmp_path / "manifest.jsonl").write_text('{"id": "a", "split": "val"}\n{"id": "b"}\n')
     assert [x["id"] for x in lines(tmp_path, split="val")] == ["a"]
     assert len(lines(tmp_path)) == 2 and len(lines(tmp_path, 1)) == 1
+
+
+def test_a_clone_half_way_to_the_speaker_covers_half():
+    own, other, nobody = np.eye(3)
+    near = lambda share: (np.sqrt(1 - share**2) * nobody + share * own).astype(float)  # noqa: E731
+    kinds = {}
+    for kind, share in (("recording", 1.0), ("resynthesis", 0.8), ("clone", 0.4)):
+        right, others, nearest = cloning.score(
+            np.array([near(share)] * 4), [0] * 4, np.array([own, other])
+        )
+        kinds[kind] = {"own": right, "others": others, "nearest": nearest, "speaker": [0] * 4}
+    assert kinds["clone"]["nearest"] == [True] * 4 and kinds["clone"]["others"] == [0.0] * 4
+    assert cloning.covered(kinds, 10).mean == pytest.approx(0.5)
+    assert "| made, 1 | clone | 4 | 0.40" in cloning.markdown({"made": kinds})
+    assert cloning.score(np.array([other]), [0], np.array([own, other]))[2] == [False]

@@ -1,0 +1,176 @@
+"""Whose voice is it? Speakers that were never trained on, each cloned from one clip.
+
+    python -m experiments.cloning --out experiments/results/cloning
+
+For every test speaker: a voice from one clip, sentences spoken in it, and the judge of speakers
+(GE2E, in no training loss) compares each with what the test speakers sound like: the mean of their
+other clips. Is the right speaker the nearest? And how much of the distance between "somebody else"
+and "the same through the codec" is covered:
+
+    (clone - others) / (resynthesis - others)
+
+where each is a mean cosine: to the speaker, or to the other test speakers.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import numpy as np
+from jaxtyping import Float
+from matplotlib import pyplot as plt
+from tqdm import tqdm
+
+import voiceloom
+from experiments import readings
+from voiceloom import judges
+from voiceloom.evaluate import CORPORA, JUDGES
+from voiceloom.waveform import Waveform
+
+SETS = {"synthetic": "synthetic", "human": "human/crowd"}
+LEAST_S = 2.0  # shorter clips tell little of a voice
+REFERENCE_S = (3.0, 10.0)
+KINDS = ("recording", "resynthesis", "clone")
+
+
+def by_speaker(folder: Path) -> dict[str, list[dict]]:
+    """The test clips of every speaker who has a reference and clips to compare with."""
+    found: dict[str, list[dict]] = {}
+    for line in readings.lines(folder, split="test"):
+        if line["seconds"] >= LEAST_S:
+            found.setdefault(line["speaker"], []).append(line)
+    for clips in found.values():  # the reference first: the longest of a usual length
+        clips.sort(key=lambda x: -x["seconds"] if x["seconds"] <= REFERENCE_S[1] else 0.0)
+    return {name: clips for name, clips in found.items() if len(clips) >= 3}
+
+
+def score(
+    embedded: Float[np.ndarray, "N E"], own: Sequence[int], voices: Float[np.ndarray, "S E"]
+) -> tuple[list[float], list[float], list[bool]]:
+    """Cosine to the own speaker, mean cosine to the others, whether the own one is nearest."""
+    likeness = embedded @ voices.T
+    rows = np.arange(len(own))
+    right = likeness[rows, own]
+    others = (likeness.sum(axis=1) - right) / (len(voices) - 1)
+    nearest = likeness.argmax(axis=1) == np.asarray(own)
+    return right.tolist(), others.tolist(), nearest.tolist()
+
+
+def measure(
+    synth: voiceloom.Synthesizer,
+    speakers: judges.SpeakerEncoder,
+    folder: Path,
+    texts: Sequence[str],
+    each: int,
+) -> dict[str, dict[str, list]]:
+    """What the judge says of recordings, resyntheses and clones of a set's test speakers."""
+    clips = by_speaker(folder)
+    embed = lambda sound: speakers.embed(sound.samples, sound.sample_rate)  # noqa: E731
+    load = lambda line: Waveform.load(folder / line["audio"])  # noqa: E731
+    voices, made = [], {kind: ([], []) for kind in KINDS}
+    for number, lines in enumerate(tqdm(clips.values(), folder.name)):
+        reference, *rest = lines
+        # The first half is what the speaker sounds like, the second is judged beside the clone.
+        known = [embed(load(line)) for line in rest[: max(1, len(rest) // 2)][:8]]
+        voices.append(np.mean(known, axis=0))
+        for line in rest[max(1, len(rest) // 2) :][:each]:
+            sound = load(line)
+            made["recording"][0].append(embed(sound))
+            made["resynthesis"][0].append(embed(synth.codec_roundtrip(sound.samples)))
+            for kind in KINDS[:2]:
+                made[kind][1].append(number)
+        voice = synth.voice(folder / reference["audio"], accent=reference.get("accent") or "us")
+        for i in range(each):
+            text = texts[(number * each + i) % len(texts)]
+            made["clone"][0].append(embed(synth.say(text, voice, seed=i)))
+            made["clone"][1].append(number)
+    voices = np.array(voices)
+    voices /= np.linalg.norm(voices, axis=1, keepdims=True)
+    found = {}
+    for kind, (embedded, own) in made.items():
+        right, others, nearest = score(np.array(embedded), own, voices)
+        found[kind] = {"own": right, "others": others, "nearest": nearest, "speaker": own}
+    return found
+
+
+def covered(found: dict[str, dict[str, list]], resamples: int = 2000) -> judges.Interval:
+    """How much of the way from somebody else to the resynthesis a clone goes; over speakers."""
+    speakers = np.unique(found["clone"]["speaker"])
+
+    def of(chosen: np.ndarray) -> float:
+        def mean(kind: str, field: str) -> float:
+            values, own = np.array(found[kind][field]), np.array(found[kind]["speaker"])
+            return float(np.mean([values[own == s].mean() for s in chosen]))
+
+        others = mean("clone", "others")
+        return (mean("clone", "own") - others) / (mean("resynthesis", "own") - others)
+
+    rng = np.random.default_rng(0)
+    draws = [of(rng.choice(speakers, len(speakers))) for _ in range(resamples)]
+    return judges.Interval(of(speakers), *np.percentile(draws, [2.5, 97.5]))
+
+
+def markdown(found: dict[str, dict[str, dict[str, list]]]) -> str:
+    """The table."""
+    rows = [
+        "| test speakers | | clips | cosine to the speaker | to the others | right one nearest, % "
+        "| covered |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for name, kinds in found.items():
+        count = len(set(kinds["clone"]["speaker"]))
+        for kind, values in kinds.items():
+            own, others = judges.bootstrap(values["own"]), judges.bootstrap(values["others"])
+            nearest = judges.bootstrap(values["nearest"])
+            part = covered(kinds).written(2) if kind == "clone" else ""
+            rows.append(
+                f"| {name}, {count} | {kind} | {len(values['own'])} | {own.written(2)} | "
+                f"{others.written(2)} | {nearest.written(0, 100)} | {part} |"
+            )
+    return "\n".join(rows) + "\n"
+
+
+def picture(found: dict[str, dict[str, dict[str, list]]]) -> plt.Figure:
+    """Where recordings, resyntheses and clones lie between the others and themselves."""
+    figure, axes = plt.subplots(1, len(found), figsize=(10, 3), layout="constrained", squeeze=False)
+    for axis, (name, kinds) in zip(axes[0], found.items(), strict=True):
+        bins = np.linspace(0.3, 1, 36)
+        for kind, values in kinds.items():
+            axis.hist(values["own"], bins, histtype="step", density=True, label=kind)
+        axis.hist(kinds["clone"]["others"], bins, color="0.85", density=True, label="others")
+        axis.set(title=name, xlabel="cosine", yticks=[])
+        axis.spines[["top", "right", "left"]].set_visible(False)
+    axes[0][0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("experiments/results/cloning"))
+    parser.add_argument("--weights", type=Path, help="folder (default: the repository's)")
+    parser.add_argument("--corpora", type=Path, default=CORPORA)
+    parser.add_argument("--speakers", type=Path, default=JUDGES / "resemblyzer" / "pretrained.pt")
+    parser.add_argument("--each", type=int, default=8, help="sentences a speaker")
+    args = parser.parse_args(arguments)
+    synth, speakers = voiceloom.load(args.weights), judges.SpeakerEncoder(args.speakers)
+    texts = [line["text"] for line in readings.lines(args.corpora / "synthetic", split="val")]
+    found = {
+        name: measure(synth, speakers, args.corpora / corpus, texts, args.each)
+        for name, corpus in SETS.items()
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.with_suffix(".md").write_text(table := markdown(found))
+    args.out.with_suffix(".json").write_text(json.dumps(found) + "\n")
+    figure = picture(found)
+    figure.savefig(args.out.with_suffix(".png"), dpi=110)
+    plt.close(figure)
+    print(table)
+
+
+if __name__ == "__main__":
+    main()
