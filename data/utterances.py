@@ -12,6 +12,7 @@ Onsets in frames: unit u begins in frame floor(bounds_s[u] * frame_rate). A fram
 """
 
 import os
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -302,10 +303,22 @@ def batches(
 
 
 def from_folders(
-    folders: Sequence[str | os.PathLike], split: str, longest: int
+    folders: Sequence[str | os.PathLike], split: str, longest: int, share: float = 1.0
 ) -> tuple[list[Utterance], float]:
-    """Utterances of record folders with codes, and their frame rate."""
-    records = [record for folder in folders for record in _records(folder, split)]
+    """Utterances of record folders with codes, and their frame rate.
+
+    Args:
+      folders: Of records with codes.
+      split: Of all of them.
+      longest: Frames; longer clips come in pieces.
+      share: Of the clips, the same ones at every speed and of every larger share.
+    """
+    records = [
+        record
+        for folder in folders
+        for record in _records(folder, split)
+        if zlib.crc32(record["id"].partition("@")[0].encode()) % 1000 < 1000 * share
+    ]
     rates = {float(record["frame_rate"]) for record in records}
     if len(rates) != 1:
         raise ValueError(f"{', '.join(map(str, folders))}: frame rates {sorted(rates)}, not one")

@@ -46,14 +46,13 @@ def flops_per_step(task: LMTask) -> float:
     return float(compiled.cost_analysis()["flops"])
 
 
-def train_to(name: str, steps: int, run: Path, overrides: Sequence[str]) -> None:
-    """Trains a rung up to a step, from where it is."""
+def train_to(config: str, steps: int, run: Path, overrides: Sequence[str]) -> None:
+    """Trains a config up to a step, from where its run is."""
     if (run / "checkpoints" / str(steps)).exists():
         return
     command = [
-        sys.executable, "-m", "experiments.train",
-        f"--config=experiments/lm_ladder.py:{name}", f"--workdir={run}",
-        f"--config.steps={steps}", *overrides,
+        sys.executable, "-m", "experiments.train", f"--config=experiments/{config}",
+        f"--workdir={run}", f"--config.steps={steps}", *overrides,
     ]  # fmt: skip
     subprocess.run(command, check=True)
 
@@ -159,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found = args.runs / f"{rung}_{share:g}.json"
             if not found.exists():
                 steps = round(share * args.pflop * 1e15 / cost)
-                train_to(rung, steps, args.runs / rung, args.overrides)
+                train_to(f"lm_ladder.py:{rung}", steps, args.runs / rung, args.overrides)
                 row = measure(args.runs / rung, transcriber, args.count)
                 found.write_text(json.dumps(row))
             rows.append(json.loads(found.read_text()))

@@ -260,7 +260,8 @@ class LMTask:
         data = self.config.data
         train = split == "train"
         folders = data.train if train else data.held_out
-        clips, rate = utterances.from_folders(folders, split, data.frames)
+        share = data.get("share", 1.0) if train else 1.0
+        clips, rate = utterances.from_folders(folders, split, data.frames, share)
         if rate != self.cfg.frame_rate:
             raise ValueError(
                 f"the codes have {rate} frames a second, config.model.frame_rate says "

@@ -6,11 +6,13 @@ import pytest
 
 from data.phones import SYMBOLS, boundary_class
 from data.prosody import LEVELS, PITCHES
+from data.records import Writer
 from data.utterances import (
     Rows,
     advance_limit,
     advances,
     batches,
+    from_folders,
     longest_dwells,
     onsets,
     read,
@@ -140,6 +142,23 @@ def test_long_clips_are_cut_where_a_word_begins():
             piece.onset[:-1] + start, whole[first : first + len(piece.symbol)]
         )
         start += len(piece.codes)
+
+
+def test_a_share_of_the_clips_is_the_same_at_every_speed_and_part_of_every_larger_one(tmp_path):
+    for suffix in ("", "@0.88"):
+        with Writer(tmp_path / f"codes{suffix}", "train") as writer:
+            for number in range(40):
+                record = made_record(number) | {"language": "en"}
+                writer.write(record | {"id": f"clip_{number}{suffix}"})
+
+    def chosen(share, folder="codes"):
+        clips, rate = from_folders([tmp_path / folder], "train", 80, share)
+        assert rate == 12.5
+        return {int(u.codes[0, 0]) // 100 for u in clips}
+
+    assert chosen(1.0) == set(range(40))
+    assert chosen(0.25) < chosen(0.5) < chosen(1.0) and 10 < len(chosen(0.5)) < 30
+    assert chosen(0.5) == chosen(0.5, "codes@0.88")
 
 
 @pytest.mark.parametrize("field, name", [("bounds_s", "timings"), ("hz", "pitch")])
