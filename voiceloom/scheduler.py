@@ -1,0 +1,97 @@
+"""How many frames to make next, for which streams, and whom to let in: a pure function of leads.
+
+The lead of a stream is the audio sent to it minus the time since its first audio: what its listener
+still has to hear. All streams of an engine are made by one dispatch of K frames each, which takes
+at most `cost(streams, K)` seconds. Three rules:
+
+* A dispatch of K frames is *safe* if cost + delay <= the smallest lead among all listeners. K is
+  the largest safe one; a stream that has no audio yet makes it short, for it waits.
+* A stream above the high-water mark rests until it has fallen to the low one: beyond it lies what a
+  listener who interrupts would throw away.
+* A stream is admitted while cost(streams + 1, K) <= (1 - headroom) * K * frame_s for a K that its
+  first frame pays for.
+
+Why nobody runs dry. Let F be the frame and say costs are bounded as stated. A listener's lead falls
+by at most cost(S, K) during a dispatch, which is safe, so it stays at least `delay`; and who takes
+part gains K * F. A first chunk of K0 frames begins with a lead of K0 * F. So it is enough that some
+K is safe whenever one is needed: cost(S, 1) + delay <= F is what admission asks, since every lead
+that is about to be used up is at least F when its last chunk came. Who rests has at least the low
+mark, which is above cost(S, MAX_FRAMES) + delay. `tests/voiceloom/test_scheduler.py` tries to
+refute it with costs and arrivals at random.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+MAX_FRAMES = 8
+
+Cost = Callable[[int, int], float]
+"""Seconds that a dispatch of (streams, frames) takes at most."""
+
+
+class Policy(NamedTuple):
+    """What the rules leave open; seconds."""
+
+    high_s: float = 2.0  # audio that nobody has heard yet, at most
+    low_s: float = 1.2  # a stream that rested goes on
+    first_frames: int = 1  # of a dispatch that a new stream waits for
+    delay_s: float = 0.01  # between the end of a dispatch and the listener's buffer
+    headroom: float = 0.2  # part of the machine that stays free
+
+
+DEFAULT = Policy()
+
+
+class Plan(NamedTuple):
+    """The next dispatch."""
+
+    frames: int  # of every row; 0: nothing to do for `wait_s`
+    rows: tuple[int, ...]  # who takes part
+    resting: frozenset[int]  # who is above the marks
+    wait_s: float = 0.0
+
+
+def plan(
+    leads: Sequence[float | None],
+    resting: frozenset[int],
+    cost: Cost,
+    frame_s: float,
+    policy: Policy = DEFAULT,
+) -> Plan:
+    """What to make next.
+
+    Args:
+        leads: Of every stream that has something to say, seconds; None before its first audio.
+        resting: Rows that rested before.
+        cost: Bound on the time of a dispatch.
+        frame_s: Length of a frame.
+        policy: Marks and margins.
+    """
+    heard = {row: lead for row, lead in enumerate(leads) if lead is not None}
+    resting = frozenset(
+        row
+        for row, lead in heard.items()
+        if lead >= policy.high_s or (row in resting and lead > policy.low_s)
+    )
+    rows = tuple(row for row in range(len(leads)) if row not in resting)
+    if not rows:
+        wake = min((heard[row] - policy.low_s for row in resting), default=0.0)
+        return Plan(0, (), resting, max(0.0, wake))
+    least = min(heard.values(), default=float("inf"))
+    waited_for = len(heard) < len(leads)
+    frames = policy.first_frames if waited_for else MAX_FRAMES
+    while frames > 1 and cost(len(rows), frames) + policy.delay_s > least:
+        frames -= 1
+    return Plan(frames, rows, resting)
+
+
+def admits(streams: int, cost: Cost, frame_s: float, policy: Policy = DEFAULT) -> bool:
+    """Whether one more stream than `streams` can be served without anybody running dry."""
+    more = streams + 1
+    first = policy.first_frames
+    starts = cost(more, first) + policy.delay_s <= first * frame_s
+    keeps_up = all(
+        cost(more, frames) <= (1 - policy.headroom) * frames * frame_s
+        for frames in range(1, MAX_FRAMES + 1)
+    )
+    return starts and keeps_up and cost(more, MAX_FRAMES) + policy.delay_s <= policy.low_s
