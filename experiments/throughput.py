@@ -34,6 +34,7 @@ from data.utterances import Row
 from experiments import codec_base, lm_base
 from lm.task import LMTask
 from voiceloom import weights
+from voiceloom.batch import Batch
 from voiceloom.engine import MAX_FRAMES
 from voiceloom.speech_codec import load_codec
 from voiceloom.synthesizer import Synthesizer
@@ -222,6 +223,7 @@ def lm_training(config: Any, seconds: float) -> list[Training]:
     length = min(data.units, data.frames)
     row = Row(
         codes=draw(cfg.entries, size=(rows, data.frames, books), dtype=np.int32),
+        prosody=draw(cfg.pitches * cfg.levels, size=(rows, data.frames), dtype=np.int32),
         mask=np.ones((rows, data.frames), bool),
         advance=np.tile(np.arange(data.frames, dtype=np.int32) < length, (rows, 1)).astype("i4"),
         symbol=draw(1, cfg.symbols, size=(rows, data.units), dtype=np.int32),
@@ -251,7 +253,7 @@ def speaking(folder: str | os.PathLike, requests: int, page: str) -> Speaking:
     reports = [say(i, REQUESTS[i % len(REQUESTS)]) for i in range(requests)]
     long = say(0, page)
 
-    stream, blocks = engine.open(synth.voice(synth.voices[0]).vector, seed=0), []
+    stream, blocks = Batch(engine).open(synth.voice(synth.voices[0]).vector, seed=0), []
     for text in REQUESTS:
         stream.begin(FrontEnd("us")(text))
         blocks.append(stream.frames(MAX_FRAMES))

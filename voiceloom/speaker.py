@@ -20,7 +20,8 @@ from data.incremental import Sentence
 from data.markup import Steer
 from data.phones import SYMBOLS, Units, boundary_class
 from data.text import FrontEnd, TextError
-from voiceloom.engine import BUCKETS, MAX_FRAMES, Block, Engine, Stream, next_size
+from voiceloom.batch import Block, Slot
+from voiceloom.engine import BUCKETS, MAX_FRAMES, Engine, next_size
 from voiceloom.loudness import BLOCK_S, TARGET_DB
 from voiceloom.report import Report
 from voiceloom.segments import Segment, Segmenter
@@ -52,17 +53,17 @@ class Speaker:
     def __init__(
         self,
         engine: Engine,
-        stream: Stream,
+        slot: Slot,
         front_end: FrontEnd,
         chunk_frames: int | Sequence[int] | None,
         begun: float,
         lookahead: int | None = None,
     ):
-        """Takes up a stream.
+        """Takes up a slot.
 
         Args:
-            engine: Of the stream.
-            stream: Just opened.
+            engine: Of the slot.
+            slot: Just opened.
             front_end: Reads the text, in the voice's accent.
             chunk_frames: Frames per chunk, or several to cycle; None grows them with the lead.
             begun: `time.perf_counter()` of the request.
@@ -71,7 +72,7 @@ class Speaker:
         sizes = [chunk_frames] if isinstance(chunk_frames, int) else list(chunk_frames or [])
         if not all(1 <= size <= MAX_FRAMES for size in sizes):
             raise ValueError(f"chunk_frames must be 1 to {MAX_FRAMES}, got {chunk_frames}")
-        self._engine, self._stream, self._front_end = engine, stream, front_end
+        self._engine, self._slot, self._front_end = engine, slot, front_end
         self._sizes = cycle(sizes) if sizes else None
         self._lookahead = lookahead
         self._segmenter = Segmenter(at_clauses=lookahead is None)
@@ -80,6 +81,7 @@ class Speaker:
         self._part: Part | None = None
         self._sentence: Sentence | None = None  # of the part that is open
         self._written = self._starved = False  # whether there is text it lacks, and none to speak
+        self._flushed = False
         self._reached = -1  # unit of the part that is being spoken
         self._words = 0  # in the parts read so far
         self._made = 0  # samples of all frames and pauses
@@ -99,19 +101,53 @@ class Speaker:
 
     def flush(self) -> None:
         """No more text: the rest is a sentence too. `next` raises TextError if there was none."""
-        self._written = True
+        self._written = self._flushed = True
         self._segments += self._segmenter.flush()
         if not (self._segments or self._words):
             raise TextError("no text: nothing to speak; give at least one word")
 
+    @property
+    def row(self) -> int:
+        """Of its slot in the batch."""
+        return self._slot.row
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is text to take up before it can go on, which takes some milliseconds."""
+        if self._part is not None:
+            return self._part.open and self._written
+        return bool(self._parts or self._segments or self._written)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all has been said that there will ever be to say."""
+        waiting = self._part or self._parts or self._segments
+        return self._slot is None or (self._flushed and not waiting)
+
+    def ready(self) -> bool:
+        """Whether there are frames to be made; takes up the next text if need be.
+
+        Raises:
+            TextError: Nothing in all of the text can be spoken.
+        """
+        return self._slot is not None and self._turn_to_part(self._slot)
+
     def next(self) -> Chunk | None:
-        """The next chunk, or None where more text is needed."""
-        stream = self._stream
-        if stream is None or not self._turn_to_part(stream):
+        """The next chunk, or None where more text is needed; raises as `ready` does."""
+        if not self.ready():
             return None
         begun = time.perf_counter()
         size = next(self._sizes) if self._sizes else self._size
-        block = stream.frames(size)
+        return self.take(self._slot.frames(size), size, begun)
+
+    def take(self, block: Block, size: int, begun: float) -> Chunk | None:
+        """The chunk of a block that was made for it; None if its text had not arrived.
+
+        Args:
+            block: Of its slot.
+            size: Frames that were asked for.
+            begun: `time.perf_counter()` before the dispatch.
+        """
         self._starved = not block.done and len(block.codes) < size
         if not len(block.codes) and not block.done:
             return None  # its next word has not been written
@@ -123,8 +159,10 @@ class Speaker:
         return chunk
 
     def close(self) -> None:
-        """Frees the stream's state."""
-        self._stream = None
+        """Frees the slot."""
+        if self._slot is not None:
+            self._slot.close()
+        self._slot = None
         self._segments.clear()
         self._parts.clear()
 
@@ -145,14 +183,15 @@ class Speaker:
             tokens=self._frames * self._engine.books,
         )
 
-    def _turn_to_part(self, stream: Stream) -> bool:
+    def _turn_to_part(self, slot: Slot) -> bool:
         """Whether there is something to speak; fills the text buffer with it if need be."""
         begun = time.perf_counter()
         if self._part:
             if self._part.open and self._written:
-                self._go_on(stream)
+                self._go_on(slot)
                 self._busy_s += time.perf_counter() - begun
             return not self._starved
+        self._written = False
         while not self._parts and self._segments:
             segment = self._segments.popleft()
             try:
@@ -166,7 +205,7 @@ class Speaker:
         if not self._parts:
             return False
         self._part, self._reached = self._parts.popleft(), -1
-        stream.begin(
+        slot.begin(
             self._part.units, self._part.steer, self._lookahead, complete=not self._part.open
         )
         self._silence += round(self._part.lead_s * self._engine.sample_rate)
@@ -185,7 +224,7 @@ class Speaker:
         units = self._placed(reading.units, segment)
         return [Part(units, reading.steer, reading.lead_s, 0.0, open=True)]
 
-    def _go_on(self, stream: Stream) -> None:
+    def _go_on(self, slot: Slot) -> None:
         """Takes up what has been written of the part's sentence since."""
         self._written = False
         complete = bool(self._segments)
@@ -195,7 +234,7 @@ class Speaker:
             return
         self._starved = False
         units = self._placed(reading.units, segment)
-        stream.extend(units, reading.steer, self._lookahead, complete)
+        slot.extend(units, reading.steer, self._lookahead, complete)
         self._part = self._part._replace(units=units, steer=reading.steer, open=not complete)
         if complete:
             self._words = int(units.word[-1]) + 1

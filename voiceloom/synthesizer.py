@@ -21,8 +21,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from data.text import FrontEnd
+from voiceloom import batch, likeness, weights
 from voiceloom import engine as engines
-from voiceloom import likeness, weights
 from voiceloom.library import Library
 from voiceloom.likeness import Likeness
 from voiceloom.speaker import Report, Speaker
@@ -103,9 +103,9 @@ class Synthesizer:
 
     def warm(self) -> None:
         """Compiles what speaking needs and wakes the front ends of the named voices."""
-        self.engine.warm()
+        batch.warm(self.engine)
         for accent in {voice.accent for voice in self._voices.values()} or {"us"}:
-            self._front_end(accent)("Hello.")
+            self.front_end(accent)("Hello.")
 
     @property
     def sample_rate(self) -> int:
@@ -243,11 +243,14 @@ class Synthesizer:
     ) -> Speaker:
         begun = time.perf_counter()
         found = self.voice(voice)
-        stream = self.engine.open(found.vector, seed, temperature, rate, pitch, pitch_range)
-        front_end = self._front_end(found.accent)
-        return Speaker(self.engine, stream, front_end, chunk_frames, begun, lookahead)
+        slot = batch.Batch(self.engine).open(
+            found.vector, seed, temperature, rate, pitch, pitch_range
+        )
+        front_end = self.front_end(found.accent)
+        return Speaker(self.engine, slot, front_end, chunk_frames, begun, lookahead)
 
-    def _front_end(self, accent: str) -> FrontEnd:
+    def front_end(self, accent: str) -> FrontEnd:
+        """What reads text in an accent; made once."""
         with self._lock:
             if accent not in self._front_ends:
                 self._front_ends[accent] = FrontEnd(accent)

@@ -1,0 +1,257 @@
+"""Rows that speak together: one dispatch makes the next frames of all of them.
+
+A row is one stream's. Its numbers depend on the row alone (text, voice, seed and state), so a
+stream is bit for bit the same at any chunk size and in any company of the same number of rows.
+Rows come and go while the others speak: a new one overwrites what the last one left, and what it
+does not overwrite counts as unwritten. A batch can be grown and shrunk; other sizes are other
+executables, whose sums may differ in the last bit.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float32, Int
+
+from data.markup import Steer, steer_nothing
+from data.phones import Units
+from lm import sample
+from lm.text import Steer as TextSteer
+from voiceloom import loudness
+from voiceloom.engine import BUCKETS, Engine
+
+
+class Block(NamedTuple):
+    """What one dispatch gave a row, T frames of it; fewer than asked for where the text ended or
+    has not arrived."""
+
+    samples: Float32[np.ndarray, " S"]
+    codes: Int[np.ndarray, "T Q"]
+    pointer: Int[np.ndarray, " T"]  # unit being spoken at the end of each frame; -1 before all
+    done: bool  # all units are spoken
+    lm_s: float  # of the whole dispatch
+    decode_s: float
+
+
+class Batch:
+    """So many rows, some of them open. Not for two threads at once."""
+
+    def __init__(self, engine: Engine, size: int = 1):
+        """Rows that have said nothing; all are free."""
+        self.engine, self.size = engine, size
+        self.slots: dict[int, Slot] = {}  # the open rows
+        states = engine.init(np.zeros(size, np.int32))
+        self._lm, self._decoder = states.lm, states.decoder
+        self._text = None
+        self._voice = np.zeros((size, engine.voice_width), np.float32)
+        self._sampling = jax.tree.map(np.array, sample.Sampling.default(size))
+        self._loudness = [loudness.init_state(1)] * size
+        self._late = [engine.delay_samples] * size  # samples to drop: the codec's delay, once
+
+    def open(
+        self,
+        voice: Float32[np.ndarray, " Dv"],
+        seed: int,
+        temperature: float | None = None,
+        rate: float = 1.0,
+        pitch: float = 0.0,
+        pitch_range: float = 1.0,
+    ) -> "Slot":
+        """A row for a stream that has said nothing yet.
+
+        Args:
+            voice: The voice vector.
+            seed: Of everything random in the stream.
+            temperature: Of the first book and the durations, all others in proportion; None for the
+                sampler's own.
+            rate: Speaking rate, a factor.
+            pitch: Semitones above the voice's own.
+            pitch_range: Factor on the rise and fall of the melody.
+
+        Raises:
+            ValueError: Pitch is asked of a model that has no prosody stream, or no row is free.
+        """
+        if not self.engine.steerable and (pitch, pitch_range) != (0.0, 1.0):
+            raise ValueError("these weights have no prosody stream: pitch cannot be asked for")
+        free = [row for row in range(self.size) if row not in self.slots]
+        if not free:
+            raise ValueError(f"all {self.size} rows are taken: close one, or grow the batch")
+        row, default = free[0], jax.tree.map(lambda a: a[0], sample.Sampling.default(1))
+        hotter = 1.0 if temperature is None else temperature / default.temperature
+        wanted = default._replace(
+            temperature=hotter * default.temperature,
+            depth_temperature=hotter * default.depth_temperature,
+            prosody_temperature=hotter * default.prosody_temperature,
+            rate=rate,
+            pitch=pitch,
+            pitch_range=pitch_range,
+        )
+        for values, value in zip(self._sampling, wanted, strict=True):
+            values[row] = value
+        self._voice[row] = voice
+        self._loudness[row], self._late[row] = loudness.init_state(1), self.engine.delay_samples
+        rows = np.arange(self.size) == row
+        seeds = np.full(self.size, seed % 2**31, np.int32)
+        self._lm, self._decoder = self.engine.restart(rows, seeds, (self._lm, self._decoder))
+        self.slots[row] = Slot(self, row)
+        return self.slots[row]
+
+    def load(
+        self,
+        row: int,
+        units: Units,
+        steer: Steer | None,
+        lookahead: int | None,
+        complete: bool,
+        fresh: bool,
+    ) -> None:
+        """Text for a row: see `Slot.begin` (`fresh`) and `Slot.extend`."""
+        count = len(units.symbol)
+        bucket = next((b for b in BUCKETS if b >= count), None)
+        if bucket is None:
+            raise ValueError(f"{count} units in one segment, at most {BUCKETS[-1]}: split it")
+        pad = lambda a: np.pad(a, (0, bucket - count))[None]  # noqa: E731
+        steer = steer_nothing(count) if steer is None else steer
+        one = self.engine.encode_text(
+            *(pad(a) for a in units[:3]),
+            np.array([count], np.int32),
+            np.array([bucket if lookahead is None else lookahead], np.int32),
+            np.array([complete]),
+            TextSteer(
+                hold=pad(np.ceil(steer.hold_s / self.engine.frame_s).astype(np.int32)),
+                stretch=pad(steer.stretch),
+                lift=pad(steer.lift),
+                level=pad(steer.level),
+            ),
+        )
+        if self._text is None:
+            self._text = jax.tree.map(lambda a: np.zeros((self.size, *a.shape[1:]), a.dtype), one)
+        rows = np.arange(self.size) == row
+        self._text, self._lm = self.engine.load(rows, np.bool_(fresh), one, (self._text, self._lm))
+
+    def frames(self, rows: Sequence[int], count: int) -> list[Block]:
+        """Up to `count` frames, at most MAX_FRAMES, of each of these rows; one dispatch."""
+        engine, begun = self.engine, time.perf_counter()
+        active = np.isin(np.arange(self.size), rows)
+        self._lm, out = engine.generate(
+            active, self._text, self._voice, self._sampling, np.int32(count), self._lm
+        )
+        # Copies: a view would keep the device's buffers alive as long as somebody keeps the codes.
+        codes, pointer, valid = (
+            np.array(a).swapaxes(0, 1) for a in (out.codes, out.pointer, out.valid)
+        )
+        done = np.asarray(self._lm.done)
+        written = time.perf_counter()
+        made = valid.sum(axis=1)
+        samples, self._decoder = engine.decode_frames(
+            codes, valid, np.int32(made.max()), self._decoder
+        )
+        samples = np.asarray(samples)
+        decoded = time.perf_counter()
+        blocks = []
+        for row in rows:
+            sound, self._loudness[row] = loudness.level(
+                samples[row : row + 1, : made[row] * engine.frame_samples],
+                engine.sample_rate,
+                self._loudness[row],
+            )
+            drop = min(self._late[row], sound.shape[1])
+            self._late[row] -= drop
+            blocks.append(
+                Block(
+                    sound[0, drop:],
+                    codes[row, : made[row]],
+                    pointer[row, : made[row]],
+                    done=bool(done[row]),
+                    lm_s=written - begun,
+                    decode_s=decoded - written,
+                )
+            )
+        return blocks
+
+    def resize(self, size: int) -> None:
+        """Other rows for the open streams, which go on as they are; slots know their new row."""
+        order = sorted(self.slots)
+        if size < len(order):
+            raise ValueError(f"{len(order)} streams are open and do not fit into {size} rows")
+
+        def moved(a):
+            return jnp.zeros((size, *a.shape[1:]), a.dtype).at[: len(order)].set(a[np.array(order)])
+
+        if order:
+            kept = (self._lm, self._decoder, self._text)
+            self._lm, self._decoder, self._text = jax.tree.map(moved, kept)
+        else:
+            states = self.engine.init(np.zeros(size, np.int32))
+            self._lm, self._decoder, self._text = states.lm, states.decoder, None
+        voice = np.zeros((size, self._voice.shape[1]), np.float32)
+        voice[: len(order)] = self._voice[order]
+        sampling = jax.tree.map(np.array, sample.Sampling.default(size))
+        for new, old in zip(sampling, self._sampling, strict=True):
+            new[: len(order)] = old[order]
+        spare = size - len(order)
+        self._voice, self._sampling, self.size = voice, sampling, size
+        self._loudness = [self._loudness[r] for r in order] + [loudness.init_state(1)] * spare
+        self._late = [self._late[r] for r in order] + [self.engine.delay_samples] * spare
+        slots, self.slots = [self.slots[r] for r in order], {}
+        for row, slot in enumerate(slots):
+            slot.row = row
+            self.slots[row] = slot
+
+
+class Slot:
+    """One open row: text segments in, blocks of samples out."""
+
+    def __init__(self, batch: Batch, row: int):
+        self.batch, self.row = batch, row
+
+    def begin(
+        self,
+        units: Units,
+        steer: Steer | None = None,
+        lookahead: int | None = None,
+        complete: bool = True,
+    ) -> None:
+        """Takes up the next segment in the voice's present state; arguments as `extend`'s."""
+        # Caches, previous codes and position stay: the next sentence goes on from this one.
+        self.batch.load(self.row, units, steer, lookahead, complete, fresh=True)
+
+    def extend(
+        self,
+        units: Units,
+        steer: Steer | None = None,
+        lookahead: int | None = None,
+        complete: bool = True,
+    ) -> None:
+        """More of the segment has been written: takes all of it in place of what there was.
+
+        Args:
+            units: At most BUCKETS[-1] of them; those spoken already must not have changed.
+            steer: How they are to be said.
+            lookahead: Words that the model may know of beyond the one it speaks; None for all.
+            complete: Whether the segment ends here. If not, speech waits before the last
+                `lookahead` words.
+        """
+        self.batch.load(self.row, units, steer, lookahead, complete, fresh=False)
+
+    def frames(self, count: int) -> Block:
+        """Up to `count` frames of this row alone; fewer where segment or text end."""
+        return self.batch.frames([self.row], count)[0]
+
+    def close(self) -> None:
+        """Frees the row; a second call does nothing."""
+        if self.batch.slots.get(self.row) is self:
+            del self.batch.slots[self.row]
+
+
+def warm(engine: Engine, size: int = 1) -> None:
+    """Compiles every step that `size` rows need; else each compiles when it is first called."""
+    batch = Batch(engine, size)
+    slot = batch.open(np.zeros(engine.voice_width, np.float32), seed=0)
+    for count in BUCKETS:
+        ones = np.ones(count, np.int32)
+        slot.begin(Units(ones, ones, ones, np.ones((count, 2), np.int32)))
+    slot.frames(1)

@@ -1,0 +1,313 @@
+"""Many streams on one machine: who speaks next, how much, and who has to wait outside.
+
+One thread owns the batch. It takes what clients have sent (text, the end of it, a farewell), asks
+the scheduler (`voiceloom.scheduler`) for the next dispatch, makes it, and hands every stream its
+chunk. Nothing else touches the models, so clients may be as many and as slow as they like: a chunk
+is put into a queue and forgotten.
+
+Taking up a sentence costs a few milliseconds (front end and text encoder), so at most one stream
+does so between two dispatches.
+"""
+
+import collections
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data.phones import Units
+from voiceloom import scheduler, spoken
+from voiceloom.batch import Batch
+from voiceloom.engine import BUCKETS, MAX_FRAMES, Engine
+from voiceloom.scheduler import Policy
+from voiceloom.speaker import Report, Speaker
+from voiceloom.spoken import Spoken
+from voiceloom.synthesizer import Synthesizer, VoiceLike
+from voiceloom.waveform import Chunk, Onset
+
+SIZES = (1, 4, 16)
+"""Rows of a batch: the smallest that holds all streams is used."""
+
+RESERVE = 1.3
+"""On the slowest dispatch that was measured: other processes take their share now and then."""
+
+
+class Busy(RuntimeError):
+    """No room for another stream now; `retry_after_s` says when to ask again."""
+
+    def __init__(self, streams: int, retry_after_s: float):
+        super().__init__(
+            f"{streams} streams are being spoken and one more might make somebody's stutter; try "
+            f"again in {retry_after_s:.0f} s"
+        )
+        self.retry_after_s = retry_after_s
+
+
+class Costs(NamedTuple):
+    """Bounds on the time of a dispatch, for every size of batch: fixed, and for every frame."""
+
+    fixed_s: dict[int, float]
+    frame_s: dict[int, float]
+
+    def __call__(self, streams: int, frames: int) -> float:
+        """Seconds at most; without bound where no batch holds so many streams."""
+        size = next((s for s in sorted(self.fixed_s) if s >= streams), None)
+        if size is None:
+            return float("inf")
+        return self.fixed_s[size] + frames * self.frame_s[size]
+
+
+def measure_costs(engine: Engine, sizes: tuple[int, ...] = SIZES, times: int = 12) -> Costs:
+    """Times dispatches of one and of MAX_FRAMES frames with every row speaking; compiles them."""
+    fixed, per_frame = {}, {}
+    for size in sizes:
+        batch = Batch(engine, size)
+        slots = [batch.open(np.zeros(engine.voice_width, np.float32), seed=i) for i in range(size)]
+        ones = np.ones(BUCKETS[-1], np.int32)
+        for slot in slots:
+            slot.begin(Units(ones, ones, ones, np.ones((len(ones), 2), np.int32)))
+        slowest = {}
+        for frames in (1, MAX_FRAMES):
+            taken = []
+            for _ in range(times + 1):
+                begun = time.perf_counter()
+                batch.frames(range(size), frames)
+                taken.append(time.perf_counter() - begun)
+            slowest[frames] = RESERVE * max(taken[1:])
+        per_frame[size] = max(0.0, slowest[MAX_FRAMES] - slowest[1]) / (MAX_FRAMES - 1)
+        fixed[size] = max(0.0, slowest[1] - per_frame[size])
+    return Costs(fixed, per_frame)
+
+
+class Session:
+    """One client's stream. Every method may be called from any thread."""
+
+    def __init__(self, conductor: "Conductor", speaker: Speaker):
+        self._conductor, self.speaker = conductor, speaker
+        self.text = ""  # all that was fed
+        self.onsets: list[Onset] = []
+        self.given_s = 0.0
+        self.first: float | None = None  # time of the first chunk
+        self.closed = False
+        self._queue: queue.SimpleQueue = queue.SimpleQueue()
+        self.deliver: Callable[[Chunk | Exception | None], None] = self._queue.put
+
+    def feed(self, text: str) -> None:
+        """More text to say."""
+        self.text += text
+        self._conductor.tell(lambda: self.speaker.feed(text))
+
+    def flush(self) -> None:
+        """No more text is to come."""
+        self._conductor.tell(lambda: self._conductor.attempt(self, self.speaker.flush))
+
+    def cancel(self) -> None:
+        """Stops within the dispatch that is under way; what has been made stays."""
+        self._conductor.tell(lambda: self._conductor.end(self, None))
+
+    def interrupt(self, offset_s: float) -> Spoken:
+        """Stops, and says what of the text had been heard after so much playback."""
+        self.cancel()
+        return spoken.at(self.text, self.onsets, self.given_s, offset_s)
+
+    def lead_s(self, now: float) -> float | None:
+        """Audio given out and not yet heard, if it is played as it comes; None before the first."""
+        return None if self.first is None else self.given_s - (now - self.first)
+
+    @property
+    def report(self) -> Report:
+        """What the stream cost, and when it was heard first."""
+        return self.speaker.report()
+
+    def __iter__(self):
+        """Chunks as they are made, to the end; raises what went wrong."""
+        while (made := self._queue.get()) is not None:
+            if isinstance(made, Exception):
+                raise made
+            yield made
+
+
+class Conductor:
+    """Serves sessions until it is closed."""
+
+    def __init__(
+        self,
+        synth: Synthesizer,
+        policy: Policy = scheduler.DEFAULT,
+        sizes: tuple[int, ...] = SIZES,
+        costs: Costs | None = None,
+    ):
+        """Starts to serve.
+
+        Args:
+            synth: Voices and models.
+            policy: Of the scheduler.
+            sizes: Rows of a batch, in order; the last one is the most streams there can be.
+            costs: Of dispatches; measured if None, which takes some seconds.
+        """
+        self._synth, self.policy, self._sizes = synth, policy, sizes
+        self.costs = costs or measure_costs(synth.engine, sizes)
+        self._batch = Batch(synth.engine, sizes[0])
+        self.sessions: list[Session] = []
+        self._resting: frozenset[Session] = frozenset()
+        self._promised = 0  # rows of sessions that are being opened
+        self._told: collections.deque[Callable[[], Any]] = collections.deque()
+        self._turn = threading.Condition()
+        self._closing = False
+        self.dispatches = 0
+        self._thread = threading.Thread(target=self._run, name="conductor", daemon=True)
+        self._thread.start()
+
+    # ---- for clients, from any thread ------------------------------------------------------
+
+    def open(self, voice: VoiceLike, lookahead: int | None = None, **how) -> Session:
+        """A stream in a voice; arguments as `Synthesizer.stream`'s.
+
+        Raises:
+            Busy: One more would be one too many. VoiceError: At once.
+        """
+        begun = time.perf_counter()
+        found = self._synth.voice(voice)
+        front_end = self._synth.front_end(found.accent)
+        with self._turn:
+            streams = len(self.sessions) + self._promised
+            frame_s = self._synth.engine.frame_s
+            if self._closing or not scheduler.admits(streams, self.costs, frame_s, self.policy):
+                raise Busy(streams, self._retry_after_s())
+            self._promised += 1
+        ready: queue.SimpleQueue = queue.SimpleQueue()
+
+        def begin() -> None:
+            try:
+                self._fit(len(self.sessions) + 1)
+                slot = self._batch.open(found.vector, **how)
+                speaker = Speaker(self._synth.engine, slot, front_end, None, begun, lookahead)
+                session = Session(self, speaker)
+                self.sessions.append(session)
+                ready.put(session)
+            except Exception as error:  # to the one who asked
+                ready.put(error)
+            finally:
+                self._promised -= 1
+
+        self.tell(begin)
+        session = ready.get()
+        if isinstance(session, Exception):
+            raise session
+        return session
+
+    def tell(self, what: Callable[[], Any]) -> None:
+        """Has something done between two dispatches."""
+        with self._turn:
+            self._told.append(what)
+            self._turn.notify()
+
+    def drain(self, timeout_s: float) -> bool:
+        """Takes nobody in any more and waits for the streams; whether all came to their end."""
+        self._closing = True
+        until = time.monotonic() + timeout_s
+        while self.sessions and time.monotonic() < until:
+            time.sleep(0.02)
+        return not self.sessions
+
+    def close(self) -> None:
+        """Ends all streams and the thread."""
+        self._closing = True
+        self.tell(lambda: [self.end(session, None) for session in list(self.sessions)])
+        self.tell(self._stop)
+        self._thread.join()
+
+    # ---- in the conductor's thread ------------------------------------------------------------
+
+    def end(self, session: Session, error: Exception | None) -> None:
+        """Takes a session out; its client gets the error, if there is one, and the end."""
+        if session.closed:
+            return
+        session.closed = True
+        session.speaker.close()
+        self.sessions.remove(session)
+        if error is not None:
+            session.deliver(error)
+        session.deliver(None)
+
+    def attempt(self, session: Session, what: Callable[[], Any]) -> Any:
+        """What `what` gives; an error of it is the session's end."""
+        if session.closed:
+            return None
+        try:
+            return what()
+        except Exception as error:
+            self.end(session, error)
+            return None
+
+    def _stop(self) -> None:
+        raise SystemExit
+
+    def _run(self) -> None:
+        wait_s: float | None = None
+        with contextlib.suppress(SystemExit):
+            while True:
+                with self._turn:
+                    if not self._told and wait_s != 0.0:
+                        self._turn.wait(wait_s)
+                    told = list(self._told)
+                    self._told.clear()
+                for what in told:
+                    what()
+                wait_s = self._dispatch()
+
+    def _dispatch(self) -> float | None:
+        """Makes the next frames; how long there is nothing to do after it, None until told."""
+        for session in list(self.sessions):
+            if session.speaker.finished:
+                self.end(session, None)
+        ready, taken_up, left = [], False, False
+        for session in list(self.sessions):
+            if session.speaker.waiting and taken_up:
+                left = True
+                continue
+            taken_up |= session.speaker.waiting
+            if self.attempt(session, session.speaker.ready):
+                ready.append(session)
+        if not ready:
+            return 0.0 if left else None
+        now = time.perf_counter()
+        resting = frozenset(i for i, session in enumerate(ready) if session in self._resting)
+        frame_s = self._synth.engine.frame_s
+        chosen = scheduler.plan(
+            [session.lead_s(now) for session in ready], resting, self.costs, frame_s, self.policy
+        )
+        self._resting = frozenset(ready[i] for i in chosen.resting)
+        if not chosen.frames:
+            return chosen.wait_s
+        speaking = [ready[i] for i in chosen.rows]
+        rows = [session.speaker.row for session in speaking]
+        blocks = self._batch.frames(rows, chosen.frames)
+        self.dispatches += 1
+        for session, block in zip(speaking, blocks, strict=True):
+            take = session.speaker.take
+            chunk = self.attempt(session, lambda: take(block, chosen.frames, now))  # noqa: B023
+            if chunk is None:
+                continue
+            if session.first is None:
+                session.first = time.perf_counter()
+            session.given_s += chunk.duration_s
+            session.onsets += chunk.onsets
+            session.deliver(chunk)
+            if session.speaker.finished:
+                self.end(session, None)
+        return 0.0
+
+    def _fit(self, streams: int) -> None:
+        """The smallest batch for so many; shrinks only where three quarters would be empty."""
+        size = next(s for s in self._sizes if s >= streams)
+        if size > self._batch.size or 4 * size <= self._batch.size:
+            self._batch.resize(size)
+
+    def _retry_after_s(self) -> float:
+        """Until one of the streams will have said what it has: a guess of the order of seconds."""
+        return 1.0 + len(self.sessions) / 4
