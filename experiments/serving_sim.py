@@ -1,0 +1,257 @@
+"""Thousands of conversations against one machine, in seconds: what each way of chunking costs.
+
+    python -m experiments.serving_sim --out experiments/results/serving_sim
+
+Agents hold conversations: think, have a turn spoken, are interrupted now and then. The server is
+one batch; a dispatch of K frames for S streams takes what was measured (`--costs`, as
+`voiceloom.conductor.measure_costs` finds them), times a factor drawn from `SPREAD`. Chunks reach
+their listener after a random delay, are played `BUFFER_S` after the first, and a buffer that runs
+empty is an underrun. The same turns are given to every policy:
+
+* ours: `voiceloom.scheduler`, the very functions that the server uses;
+* fixed: 8 frames in every dispatch, whoever waits;
+* doubling: 1, 2, 4, 8 frames for a stream, the shortest of all decides;
+* 2 then 25: a first chunk of 2 frames, then 25 (the defaults of vLLM-Omni).
+
+The rivals let in as many streams as they can keep up with on average, and none of them rests.
+"""
+
+import argparse
+import heapq
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+
+matplotlib.use("Agg")
+import numpy as np
+from matplotlib import pyplot as plt
+from tqdm import tqdm
+
+from voiceloom import scheduler
+from voiceloom.scheduler import DEFAULT, MAX_FRAMES, Cost
+
+FRAME_S = 0.08
+SPREAD = (0.55, 1.0)  # of the bound that a dispatch takes
+NETWORK_S = 0.02  # mean of the exponential delay to a listener
+BUFFER_S = 0.06  # a player waits so long after its first chunk: every browser does
+THINK_S, TURN_S, INTERRUPTED = 3.0, 6.0, 0.2
+HEADROOM = DEFAULT.headroom
+POLICIES = ("ours", "fixed", "doubling", "2 then 25")
+
+
+class Turn(NamedTuple):
+    """What an agent is going to say, and when its listener has had enough."""
+
+    frames: int
+    enough_s: float  # of playback; infinite if it is heard to the end
+    think_s: float  # before it
+
+
+class Outcome(NamedTuple):
+    """A run, as a builder would ask for it."""
+
+    policy: str
+    agents: int
+    turns: int
+    refused: int  # requests that had to come again
+    first_audio_s: tuple[float, float]  # p50, p95, from the request to the listener
+    underrun_ms_per_min: float
+    dry_turns: float  # share of the turns that ran dry at least once
+    wasted: float  # share of the audio that nobody heard
+    busy: float  # share of the time that the machine worked
+
+
+class Stream:
+    """A turn being spoken."""
+
+    def __init__(self, agent: int, turn: Turn, asked: float):
+        self.agent, self.turn, self.asked = agent, turn, asked
+        self.made = self.chunks = 0
+        self.first: float | None = None  # sent
+        self.played_until: float | None = None  # of the listener's clock, if no more comes
+        self.heard_first: float | None = None
+        self.dry_s = 0.0
+
+    def receive(self, now: float, frames: int) -> None:
+        """A chunk reaches the listener."""
+        if self.played_until is None:
+            self.heard_first = self.played_until = now + BUFFER_S
+        elif now > self.played_until:
+            self.dry_s += now - self.played_until
+            self.played_until = now
+        self.played_until += frames * FRAME_S
+
+    def enough_at(self) -> float:
+        """When the listener interrupts; infinite if never, or not with what has come."""
+        if self.heard_first is None or self.turn.enough_s >= self.made * FRAME_S:
+            return float("inf")
+        return self.heard_first + self.dry_s + self.turn.enough_s
+
+
+def turns(rng: np.random.Generator, count: int) -> list[Turn]:
+    """The turns of one agent."""
+    made = []
+    for _ in range(count):
+        seconds = float(np.clip(rng.lognormal(np.log(TURN_S), 0.6), 0.5, 60.0))
+        cut = rng.uniform(0.1, 0.9) * seconds if rng.random() < INTERRUPTED else float("inf")
+        made.append(Turn(max(1, round(seconds / FRAME_S)), cut, float(rng.exponential(THINK_S))))
+    return made
+
+
+def frames_of(policy: str, streams: Sequence[Stream]) -> int:
+    """Frames of the next dispatch by a policy that knows no leads."""
+    if policy == "fixed":
+        return MAX_FRAMES
+    if policy == "doubling":
+        return min(min(2**stream.chunks, MAX_FRAMES) for stream in streams)
+    return 2 if any(stream.chunks == 0 for stream in streams) else 25
+
+
+def admits(policy: str, streams: int, cost: Cost) -> bool:
+    """Whether one more is let in."""
+    if policy == "ours":
+        return scheduler.admits(streams, cost, FRAME_S)
+    frames = {"2 then 25": 25}.get(policy, MAX_FRAMES)
+    return cost(streams + 1, frames) <= (1 - HEADROOM) * frames * FRAME_S
+
+
+def simulate(policy: str, agents: int, cost: Cost, seconds: float, seed: int = 0) -> Outcome:
+    """One machine and so many agents for so long."""
+    rng = np.random.default_rng(seed)
+    says = [iter(turns(np.random.default_rng([seed, a]), 400)) for a in range(agents)]
+    asks: list[tuple[float, int, int, Turn]] = []  # time, order, agent, turn
+    order = 0
+
+    def think(agent: int, now: float) -> None:
+        nonlocal order
+        turn = next(says[agent])
+        order += 1
+        heapq.heappush(asks, (now + turn.think_s, order, agent, turn))
+
+    for agent in range(agents):
+        think(agent, 0.0)
+    now = busy = 0.0
+    live: list[Stream] = []
+    done: list[Stream] = []
+    resting: frozenset[Stream] = frozenset()
+    refused = 0
+    while now < seconds:
+        while asks and asks[0][0] <= now:
+            at, _, agent, turn = heapq.heappop(asks)
+            if admits(policy, len(live), cost):
+                live.append(Stream(agent, turn, at))
+            else:
+                refused += 1
+                order += 1
+                heapq.heappush(asks, (now + 1.0, order, agent, turn._replace(think_s=0.0)))
+        for stream in [s for s in live if s.made >= s.turn.frames or now >= s.enough_at()]:
+            live.remove(stream)
+            done.append(stream)
+            think(stream.agent, max(now, min(stream.enough_at(), stream.played_until or now)))
+        until = min([asks[0][0] if asks else seconds, *(s.enough_at() for s in live)])
+        if not live:
+            now = max(now, until)
+            continue
+        if policy == "ours":
+            leads = [None if s.first is None else s.made * FRAME_S - (now - s.first) for s in live]
+            were = frozenset(i for i, s in enumerate(live) if s in resting)
+            chosen = scheduler.plan(leads, were, cost, FRAME_S)
+            resting = frozenset(live[i] for i in chosen.resting)
+            if not chosen.frames:
+                now = min(now + chosen.wait_s + 1e-6, max(until, now + 1e-6))
+                continue
+            frames, speaking = chosen.frames, [live[i] for i in chosen.rows]
+        else:
+            frames, speaking = frames_of(policy, live), live
+        took = rng.uniform(*SPREAD) * cost(len(speaking), frames)
+        now, busy = now + took, busy + took
+        for stream in speaking:
+            made = min(frames, stream.turn.frames - stream.made)
+            stream.made += made
+            stream.chunks += 1
+            stream.first = now if stream.first is None else stream.first
+            stream.receive(now + rng.exponential(NETWORK_S), made)
+    heard = [min(s.made * FRAME_S, s.turn.enough_s) for s in done]
+    made = sum(s.made for s in done) * FRAME_S
+    first = np.array([s.heard_first - s.asked for s in done])
+    return Outcome(
+        policy, agents, len(done), refused,
+        tuple(float(x) for x in np.percentile(first, [50, 95])),
+        1000 * sum(s.dry_s for s in done) / (sum(heard) / 60),
+        float(np.mean([s.dry_s > 0 for s in done])),
+        1 - sum(heard) / made,
+        busy / now,
+    )  # fmt: skip
+
+
+def read_costs(path: Path | None) -> Cost:
+    """Bounds that were measured, or those of a made-up machine: 3 ms and 1.5 + 0.4 S ms a frame."""
+    if path is None:
+        return lambda streams, frames: 0.003 + frames * (0.0015 + 0.0004 * streams)
+    from voiceloom.conductor import Costs
+
+    told = json.loads(path.read_text())
+    by_size = [{int(size): s for size, s in told[name].items()} for name in ("fixed_s", "frame_s")]
+    return Costs(*by_size)
+
+
+def markdown(found: Sequence[Outcome]) -> str:
+    """The table."""
+    rows = [
+        "| policy | agents | turns | first audio p50 / p95, ms | underrun, ms a minute "
+        "| turns that ran dry, % | audio nobody heard, % | refused | busy, % |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for o in found:
+        first = " / ".join(f"{1000 * s:.0f}" for s in o.first_audio_s)
+        rows.append(
+            f"| {o.policy} | {o.agents} | {o.turns} | {first} | {o.underrun_ms_per_min:.1f} | "
+            f"{100 * o.dry_turns:.1f} | {100 * o.wasted:.1f} | {o.refused} | {100 * o.busy:.0f} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def picture(found: Sequence[Outcome]) -> plt.Figure:
+    """Three panels over the load."""
+    panels: dict[str, Callable[[Outcome], float]] = {
+        "first audio, p95, ms": lambda o: 1000 * o.first_audio_s[1],
+        "underrun, ms a minute": lambda o: o.underrun_ms_per_min,
+        "audio nobody heard, %": lambda o: 100 * o.wasted,
+    }
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
+    for axis, (name, value) in zip(axes, panels.items(), strict=True):
+        for policy in dict.fromkeys(o.policy for o in found):
+            own = [o for o in found if o.policy == policy]
+            axis.plot([o.agents for o in own], [value(o) for o in own], "o-", label=policy)
+        axis.set(xlabel="agents", ylabel=name)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Simulates what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("experiments/results/serving_sim"))
+    parser.add_argument("--costs", type=Path, help="measured bounds, JSON")
+    parser.add_argument("--agents", type=int, nargs="+", default=[2, 8, 16, 32, 48, 64])
+    parser.add_argument("--seconds", type=float, default=600.0)
+    args = parser.parse_args(arguments)
+    cost = read_costs(args.costs)
+    jobs = [(policy, agents) for policy in POLICIES for agents in args.agents]
+    found = [simulate(*job, cost, args.seconds) for job in tqdm(jobs)]
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.with_suffix(".md").write_text(table := markdown(found))
+    rows = [outcome._asdict() for outcome in found]
+    args.out.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
+    figure = picture(found)
+    figure.savefig(args.out.with_suffix(".png"), dpi=110)
+    plt.close(figure)
+    print(table)
+
+
+if __name__ == "__main__":
+    main()
