@@ -54,7 +54,7 @@ class Batch:
     def open(
         self,
         voice: Float32[np.ndarray, " Dv"],
-        seed: int,
+        seed: int = 0,
         temperature: float | None = None,
         rate: float = 1.0,
         pitch: float = 0.0,

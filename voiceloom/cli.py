@@ -79,6 +79,16 @@ def _parser() -> argparse.ArgumentParser:
     for action in (add, mix):
         action.add_argument("--replace", action="store_true", help="a voice of that name")
 
+    serve = commands.add_parser("serve", help="speech over HTTP and WebSocket, and a page")
+    serve.add_argument("--host", default="127.0.0.1", help="0.0.0.0 for everybody (127.0.0.1)")
+    serve.add_argument("--port", type=int, default=8000)
+    serve.add_argument("--streams", type=int, default=16, help="at once, at most (16)")
+    serve.add_argument("--wait", type=float, default=0.0, metavar="S", help="that a request may"
+                       " wait for room; 0 answers 429 at once")  # fmt: skip
+    serve.add_argument("--api-key", action="append", default=[], help="asked for; may be repeated")
+    serve.add_argument("--cors", action="append", default=[], metavar="ORIGIN", help="may call")
+    serve.set_defaults(run=_serve)
+
     demo = commands.add_parser("demo", help="speak a sentence, show figures and a picture")
     demo.add_argument("--text", help="another sentence")
     demo.add_argument("-v", "--voice", help="another voice")
@@ -108,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("files", metavar="FILE", nargs="+", type=Path)
     info.set_defaults(run=_info)
 
-    for command in (say, voices, add, mix, export, demo, encode, decode, info):
+    for command in (say, voices, add, mix, export, serve, demo, encode, decode, info):
         command.add_argument("--weights", type=Path, help="folder (default: the repository's)")
     return parser
 
@@ -154,13 +164,11 @@ def _voices(args: argparse.Namespace) -> None:
 
 
 def _voice_add(args: argparse.Namespace) -> None:
-    import dataclasses
-
     from voiceloom.library import CONSENT
     from voiceloom.synthesizer import load
 
     synth = load(args.weights, warm=False)
-    voice = dataclasses.replace(synth.voice(args.reference, args.accent), name=args.name)
+    voice = synth.voice(args.reference, args.accent).renamed(args.name)
     path = synth.library.add(voice, args.replace)
     print(f'{path}: voiceloom say "Hello." --voice {args.name}')
     if Path(args.reference).suffix != ".safetensors":
@@ -192,6 +200,17 @@ def _voice_remove(args: argparse.Namespace) -> None:
     from voiceloom.library import Library
 
     Library().remove(args.name)
+
+
+def _serve(args: argparse.Namespace) -> None:
+    try:
+        from voiceloom.server import app, run
+    except ImportError as error:
+        raise ValueError(f"serving needs {error.name}: pip install -e '.[serve]'") from error
+    from voiceloom.scheduler import DEFAULT
+
+    settings = app.Settings(wait_s=args.wait, api_keys=tuple(args.api_key), cors=tuple(args.cors))
+    run.serve(args.weights, args.host, args.port, settings, args.streams, DEFAULT)
 
 
 def _demo(args: argparse.Namespace) -> None:

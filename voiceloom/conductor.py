@@ -92,9 +92,12 @@ class Session:
         self.onsets: list[Onset] = []
         self.given_s = 0.0
         self.first: float | None = None  # time of the first chunk
+        self.taken_s = 0.0  # that the client has fetched
+        self.heard_s: float | None = None  # as it says itself, when it interrupts
         self.closed = False
         self._queue: queue.SimpleQueue = queue.SimpleQueue()
-        self.deliver: Callable[[Chunk | Exception | None], None] = self._queue.put
+        self._deliver: Callable[[Chunk | Exception | None], None] = self._queue.put
+        self._delivering = threading.Lock()
 
     def feed(self, text: str) -> None:
         """More text to say."""
@@ -115,8 +118,35 @@ class Session:
         return spoken.at(self.text, self.onsets, self.given_s, offset_s)
 
     def lead_s(self, now: float) -> float | None:
-        """Audio given out and not yet heard, if it is played as it comes; None before the first."""
-        return None if self.first is None else self.given_s - (now - self.first)
+        """Audio given out and not yet heard, if it is played as it comes; None before the first.
+
+        What a slow client has not fetched it cannot have heard.
+        """
+        if self.first is None:
+            return None
+        return max(self.given_s - (now - self.first), self.given_s - self.taken_s)
+
+    @property
+    def unheard_s(self) -> float:
+        """Audio that was made and is known not to have been heard."""
+        return 0.0 if self.heard_s is None else self.given_s - self.heard_s
+
+    def listen(self, deliver: Callable[[Chunk | Exception | None], None]) -> None:
+        """Has chunks (an error, and at the end None) handed to `deliver` from now on."""
+        with self._delivering:
+            while not self._queue.empty():
+                deliver(self._queue.get())
+            self._deliver = deliver
+
+    def deliver(self, made: Chunk | Exception | None) -> None:
+        """Hands something to the client; the conductor does."""
+        with self._delivering:
+            self._deliver(made)
+
+    def taken(self, chunk: Chunk) -> None:
+        """The client has fetched a chunk."""
+        self.taken_s += chunk.duration_s
+        self._conductor.wake()
 
     @property
     def report(self) -> Report:
@@ -128,6 +158,7 @@ class Session:
         while (made := self._queue.get()) is not None:
             if isinstance(made, Exception):
                 raise made
+            self.taken(made)
             yield made
 
 
@@ -205,6 +236,16 @@ class Conductor:
         with self._turn:
             self._told.append(what)
             self._turn.notify()
+
+    def wake(self) -> None:
+        """Has the conductor look again whether there is something to do."""
+        with self._turn:
+            self._turn.notify()
+
+    @property
+    def closing(self) -> bool:
+        """Whether nobody is taken in any more."""
+        return self._closing
 
     def drain(self, timeout_s: float) -> bool:
         """Takes nobody in any more and waits for the streams; whether all came to their end."""

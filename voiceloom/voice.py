@@ -46,6 +46,10 @@ class Voice:
     accent: str
     lm_hash: str
 
+    def renamed(self, name: str) -> "Voice":
+        """The same voice under another name."""
+        return dataclasses.replace(self, name=name)
+
     def save(self, path: str | os.PathLike) -> None:
         """Writes a file of a few kilobytes, `.safetensors`."""
         about = {"name": self.name, "accent": self.accent, "lm_hash": self.lm_hash}

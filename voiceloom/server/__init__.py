@@ -1,0 +1,1 @@
+"""Voiceloom over HTTP and WebSocket: `voiceloom serve`."""

@@ -1,0 +1,43 @@
+"""What an operator watches, in Prometheus' exposition format."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from voiceloom.conductor import Conductor, Session
+
+_FIRST_S = (0.005, 0.01, 0.02, 0.03, 0.06, 0.1, 0.2, 0.5, 1, 2, 5)
+
+
+class Metrics:
+    """Of one server; a registry of its own, so that tests may have many."""
+
+    def __init__(self, conductor: Conductor):
+        self.registry = CollectorRegistry()
+        counter = lambda name, about: Counter(name, about, registry=self.registry)  # noqa: E731
+        self.opened = counter("voiceloom_streams", "Streams begun")
+        self.refused = counter("voiceloom_refused", "Requests without room")
+        self.audio = counter("voiceloom_audio_seconds", "Audio made")
+        self.characters = counter("voiceloom_characters", "Characters said or to be said")
+        self.unheard = counter("voiceloom_unheard_seconds", "Audio made and interrupted")
+        self.busy = counter("voiceloom_busy_seconds", "Time spent making audio")
+        self.first = Histogram(
+            "voiceloom_first_chunk_seconds", "Request to first chunk", buckets=_FIRST_S,
+            registry=self.registry,
+        )  # fmt: skip
+        streams = Gauge("voiceloom_open_streams", "Streams now", registry=self.registry)
+        streams.set_function(lambda: len(conductor.sessions))
+        dispatches = Gauge("voiceloom_dispatches", "Since the start", registry=self.registry)
+        dispatches.set_function(lambda: conductor.dispatches)
+
+    def ended(self, session: Session) -> None:
+        """Enters a session that is over."""
+        report = session.report
+        self.audio.inc(session.given_s)
+        self.characters.inc(len(session.text))
+        self.busy.inc(report.busy_s)
+        self.unheard.inc(session.unheard_s)
+        if session.first is not None:
+            self.first.observe(report.first_chunk_s)
+
+    def exposition(self) -> bytes:
+        """All of it as text."""
+        return generate_latest(self.registry)
