@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int32
 
+from data import intonation
 from data.phones import PUNCTUATION, Units, boundary_class, split_phones
 from data.text import FrontEnd, TextError
 
@@ -29,12 +30,13 @@ _FILLER = "la"  # stands where a <phoneme/> has no text of its own
 
 
 class Steer(NamedTuple):
-    """How every unit is to be said, `[U]` each; zeros ask for nothing."""
+    """How every unit is to be said, `[U]` each; see `steer_nothing`."""
 
     hold_s: Float32[np.ndarray, " U"]  # shortest time on it
     stretch: Float32[np.ndarray, " U"]  # logarithm of how much longer
     lift: Float32[np.ndarray, " U"]  # semitones
     level: Int32[np.ndarray, " U"]  # steps of `data.prosody`
+    least: Float32[np.ndarray, " U"]  # semitones about the speaker's median; -inf for none
 
 
 class Reading(NamedTuple):
@@ -59,7 +61,8 @@ class _Mark(NamedTuple):
 
 def steer_nothing(count: int) -> Steer:
     """A `Steer` of so many units that asks for nothing."""
-    return Steer(*(np.zeros(count, np.float32) for _ in range(3)), np.zeros(count, np.int32))
+    nothing = [np.zeros(count, np.float32) for _ in range(3)]
+    return Steer(*nothing, np.zeros(count, np.int32), np.full(count, -np.inf, np.float32))
 
 
 def read(front_end: FrontEnd, text: str) -> Reading:
@@ -70,19 +73,19 @@ def read(front_end: FrontEnd, text: str) -> Reading:
     """
     if "<" not in text:
         units = front_end(text)
-        return Reading(units, steer_nothing(len(units.symbol)), 0.0)
+        return Reading(units, _from_marks(units, text), 0.0)
     bare, origin, marks, lead_s = _strip(text)
     units = front_end(bare)
     for mark in marks:
         if mark.ipa:
             units = _pronounced(units, mark, front_end.ipa(mark.ipa))
-    steer, start = steer_nothing(len(units.symbol)), units.span[:, 0]
+    steer, start = _from_marks(units, bare), units.span[:, 0]
     for mark in marks:
         inside = (start >= mark.start) & (start < mark.stop)
         if mark.hold_s:  # a run of marks is one pause: that in which the break stands
             inside = (start <= mark.start) & (units.span[:, 1] > mark.start)
             inside &= np.array([boundary_class(int(s)) > 0 for s in units.symbol])
-        steer.hold_s[inside] += np.float32(mark.hold_s)
+        steer.hold_s[inside] = np.maximum(steer.hold_s[inside], np.float32(mark.hold_s))
         steer.stretch[inside] += np.float32(mark.stretch)
         steer.lift[inside] += np.float32(mark.lift)
         steer.level[inside] += mark.level
@@ -90,6 +93,17 @@ def read(front_end: FrontEnd, text: str) -> Reading:
     empty = units.span[:, 0] == stop  # the full stop that the front end adds
     last = np.where(empty, first, origin[np.maximum(stop - 1, 0)] + 1)
     return Reading(units._replace(span=np.stack([first, last], 1).astype(np.int32)), steer, lead_s)
+
+
+def _from_marks(units: Units, text: str) -> Steer:
+    """What the punctuation asks for: see `data.intonation`."""
+    steer = steer_nothing(len(units.symbol))
+    steer.hold_s[intonation.commas(units)] = intonation.COMMA_S
+    if intonation.rises(text):
+        rise = intonation.rise(units)
+        steer.least[:], steer.level[:] = rise.least, rise.level
+        steer.hold_s[:] = np.maximum(steer.hold_s, rise.hold_s)
+    return steer
 
 
 def _strip(text: str) -> tuple[str, np.ndarray, list[_Mark], float]:

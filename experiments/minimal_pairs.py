@@ -43,6 +43,7 @@ PAUSE_S = 0.08
 END_S = 0.1  # of voiced speech at the end
 NEAR_S = 0.1  # a silence belongs to a seam if it comes so near to it
 COMMA = 1  # boundary class
+LEAST = 20  # voiced frames of 10 ms: less is no melody (one voice whispers)
 
 
 # ---- what is measured -------------------------------------------------------------------------
@@ -146,6 +147,13 @@ def controls(synth: voiceloom.Synthesizer, lines: Sequence[dict]) -> list[tuple[
 
     plain = [say(line) for line in lines]
     melodies = [melody(one) for one in plain]
+
+    def compared(what: Callable, **how) -> list[float]:
+        """`what` of every steered melody and its plain one, where there is enough of both."""
+        steered = [melody(say(line, **how)) for line in lines]
+        pairs = zip(steered, melodies, strict=True)
+        return [what(a, b) for a, b in pairs if min(len(a), len(b)) >= LEAST]
+
     rows = []
     for rate in (0.8, 1.25):
         got = [
@@ -154,16 +162,10 @@ def controls(synth: voiceloom.Synthesizer, lines: Sequence[dict]) -> list[tuple[
         ]
         rows.append(("rate, times as fast", f"{rate}", got))
     for shift in (-2.0, 2.0):
-        got = [
-            np.median(melody(say(line, pitch=shift))) - np.median(m)
-            for line, m in zip(lines, melodies, strict=True)
-        ]
+        got = compared(lambda a, b: float(np.median(a) - np.median(b)), pitch=shift)
         rows.append(("pitch, semitones", f"{shift:+g}", got))
     for factor in (0.5, 1.5):
-        got = [
-            _spread(melody(say(line, pitch_range=factor))) / _spread(m)
-            for line, m in zip(lines, melodies, strict=True)
-        ]
+        got = compared(lambda a, b: _spread(a) / _spread(b), pitch_range=factor)
         rows.append(("range, times as wide", f"{factor}", got))
     got = []
     for line in lines:

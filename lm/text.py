@@ -32,12 +32,16 @@ class Steer(NamedTuple):
     stretch: Float[Array, "B U"]  # logarithm of how much longer: tilts the odds of the onset after
     lift: Float[Array, "B U"]  # semitones added to the pitch that the model has drawn
     level: Int[Array, "B U"]  # steps added to its level
+    least: Float[Array, "B U"]  # semitones about the speaker's median, plus FREE: none below them
+
+
+FREE = 100.0  # so that zeros, which pad, ask for nothing
 
 
 def unsteered(batch: int, count: int) -> Steer:
     """A `Steer` of `count` units that asks for nothing."""
     none, nothing = jnp.zeros((batch, count), jnp.int32), jnp.zeros((batch, count))
-    return Steer(none, nothing, nothing, none)
+    return Steer(none, nothing, nothing, none, nothing)
 
 
 class Text(NamedTuple):

@@ -19,6 +19,7 @@ from jaxtyping import Float32, Int
 from data.markup import Steer, steer_nothing
 from data.phones import Units
 from lm import sample
+from lm.text import FREE
 from lm.text import Steer as TextSteer
 from voiceloom import loudness
 from voiceloom.engine import BUCKETS, Engine
@@ -125,6 +126,7 @@ class Batch:
                 stretch=pad(steer.stretch),
                 lift=pad(steer.lift),
                 level=pad(steer.level),
+                least=pad(np.maximum(steer.least + FREE, 0).astype(np.float32)),
             ),
         )
         if self._text is None:

@@ -7,6 +7,7 @@ import pytest
 
 from lm import sample
 from lm.model import walk
+from lm.text import FREE
 from tests.contract import poison, spec
 
 STREAMS, FRAMES = 4, 48
@@ -155,7 +156,7 @@ def test_speech_ends_by_structure(cfg, units, whole):
 def test_no_unit_is_held_beyond_its_bound(cfg, params, generate, text, voice, sampling, fresh):
     """A rate that never advances by itself: the bound moves the pointer unit by unit."""
     bound = text._replace(max_dwell=jnp.where(text.max_dwell < 1000, 3, text.max_dwell))
-    stuck = sampling._replace(rate=jnp.full(STREAMS, 1e-9))
+    stuck = sampling._replace(rate=jnp.full(STREAMS, 0.1))
     state, frames = generate(bound, voice, stuck, fresh, FRAMES)
     for row in range(STREAMS):
         pointer = np.asarray(frames.pointer[:, row])[np.asarray(frames.valid[:, row])]
@@ -167,7 +168,7 @@ def test_no_unit_is_held_beyond_its_bound(cfg, params, generate, text, voice, sa
 
 def test_a_faster_rate_advances_more(generate, text, voice, sampling, fresh):
     reach = []
-    for rate in (0.2, 1.0, 5.0):
+    for rate in (0.8, 1.0, 1.25):
         moved, _ = generate(text, voice, sampling._replace(rate=jnp.full(STREAMS, rate)), fresh, 8)
         reach.append(int(moved.pointer.sum()))
     assert reach[0] < reach[1] < reach[2]
@@ -182,7 +183,7 @@ def test_a_unit_to_be_held_is_held_and_not_passed_over(generate, text, voice, sa
     """Unit 3 (slot 4) for 5 frames, by streams that would pass three units in every frame."""
     hold = text.steer.hold.at[:, 4].set(5)
     held = steer(text, hold=hold)._replace(max_dwell=jnp.maximum(text.max_dwell, hold))
-    hasty = sampling._replace(rate=jnp.full(STREAMS, 1e9))
+    hasty = sampling._replace(rate=jnp.full(STREAMS, 10.0))
     _, frames = generate(held, voice, hasty, fresh, FRAMES)
     _, free = generate(text, voice, hasty, fresh, FRAMES)
     for row in range(STREAMS):
@@ -192,7 +193,7 @@ def test_a_unit_to_be_held_is_held_and_not_passed_over(generate, text, voice, sa
 
 
 def test_a_stretched_unit_is_left_late(generate, text, voice, sampling, fresh):
-    stretched = steer(text, stretch=jnp.full_like(text.steer.stretch, 3.0))
+    stretched = steer(text, stretch=jnp.full_like(text.steer.stretch, 0.4))
     _, slow = generate(stretched, voice, sampling, fresh, 8)
     _, plain = generate(text, voice, sampling, fresh, 8)
     assert int(slow.pointer.sum()) < int(plain.pointer.sum())
@@ -204,6 +205,7 @@ def test_the_prosody_token_is_moved_as_stream_and_unit_ask(cfg, text, sampling):
         text,
         lift=text.steer.lift.at[:, 2].set(3.0),
         level=text.steer.level.at[:, 2].set(1),
+        least=text.steer.least.at[:, 3].set(FREE + 4.0),
     ).steer
     plain = sample.Sampling.default(STREAMS)
     wide = plain._replace(pitch_range=jnp.full(STREAMS, 2.0), pitch=jnp.full(STREAMS, -1.0))
@@ -217,6 +219,9 @@ def test_the_prosody_token_is_moved_as_stream_and_unit_ask(cfg, text, sampling):
     assert say(middle + 2, 5, 2, plain) == (middle + 5, 6)
     assert say(middle + 2, 5, 1, wide) == (middle + 3, 5)
     assert say(0, 0, 2, wide) == (0, 0), "silence stays silent and unvoiced"
+    assert say(middle + 2, 5, 3, plain) == (middle + 4, 5)
+    assert say(middle + 9, 5, 3, plain) == (middle + 9, 5)
+    assert say(0, 5, 3, plain) == (middle + 4, 5), "a voiced sound where one was asked for"
     assert say(cfg.pitches - 1, levels - 1, 2, wide) == (cfg.pitches - 1, levels - 1)
 
 
