@@ -3,7 +3,7 @@
 Two rules, each for what the teacher's speech does too seldom (held-out set: a silence of 80 ms at
 62 % of its commas; unedited, a yes/no question that ends higher than its statement in 33 %):
 
-* A comma between words is a pause: the pointer stays on it for `COMMA_S`.
+* A comma is a pause: the pointer stays on it for `COMMA_S`.
 * A question that can be answered by yes or no, or that is a statement but for its mark, is led
   upwards from its last stressed vowel: no voiced sound there is lower than a ramp. Questions with
   a question word, and choices (`or`), keep their fall.
@@ -28,10 +28,8 @@ _LEADS = frozenset("and but so well okay oh then".split())
 
 
 def commas(units: Units) -> Bool[np.ndarray, " U"]:
-    """Which units are commas with a word behind them."""
-    found = np.array([SYMBOLS[symbol] == "," for symbol in units.symbol])
-    found[-1] = False
-    return found
+    """Which units are commas; the last one too, for a text that is still being written goes on."""
+    return np.array([SYMBOLS[symbol] == "," for symbol in units.symbol])
 
 
 def rises(sentence: str) -> bool:

@@ -47,7 +47,7 @@ def test_the_rise_begins_at_the_last_stress_and_goes_to_the_end(front_end):
 
 
 def test_commas_inside_are_pauses_and_breaks_are_not_added_to_them(front_end):
-    steer = markup.read(front_end, "One, two, and three,").steer
+    steer = markup.read(front_end, "One, two, and three.").steer
     held = steer.hold_s[steer.hold_s > 0]
     assert held == pytest.approx([intonation.COMMA_S] * 2)
     longer = markup.read(front_end, 'One, <break time="400ms"/>two.').steer.hold_s

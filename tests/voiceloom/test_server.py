@@ -225,6 +225,7 @@ def test_a_client_that_goes_away_frees_its_row(server):
     url, conductor = server
     asked = {"input": "One two three four five six. " * 100, "voice": "anna"}
     with httpx.stream("POST", f"{url}/v1/audio/speech", json=asked) as response:
+        assert response.status_code == 200, response.read()
         next(response.iter_raw(100))
         assert conductor.sessions
     until = time.monotonic() + 20
