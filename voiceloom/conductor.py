@@ -21,7 +21,7 @@ import numpy as np
 
 from data.phones import Units
 from voiceloom import scheduler, spoken
-from voiceloom.batch import Batch
+from voiceloom.batch import Batch, warm
 from voiceloom.engine import BUCKETS, MAX_FRAMES, Engine
 from voiceloom.scheduler import Policy
 from voiceloom.speaker import Report, Speaker
@@ -65,6 +65,7 @@ def measure_costs(engine: Engine, sizes: tuple[int, ...] = SIZES, times: int = 1
     """Times dispatches of one and of MAX_FRAMES frames with every row speaking; compiles them."""
     fixed, per_frame = {}, {}
     for size in sizes:
+        warm(engine, size)
         batch = Batch(engine, size)
         slots = [batch.open(np.zeros(engine.voice_width, np.float32), seed=i) for i in range(size)]
         ones = np.ones(BUCKETS[-1], np.int32)
