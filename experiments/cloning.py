@@ -13,7 +13,6 @@ where each is a mean cosine: to the speaker, or to the other test speakers.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from matplotlib import pyplot as plt
 from tqdm import tqdm
 
 import voiceloom
-from experiments import readings
+from experiments import readings, report
 from voiceloom import judges
 from voiceloom.evaluate import CORPORA, JUDGES
 from voiceloom.waveform import Waveform
@@ -163,13 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name: measure(synth, speakers, args.corpora / corpus, texts, args.each)
         for name, corpus in SETS.items()
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.with_suffix(".md").write_text(table := markdown(found))
-    args.out.with_suffix(".json").write_text(json.dumps(found) + "\n")
-    figure = picture(found)
-    figure.savefig(args.out.with_suffix(".png"), dpi=110)
-    plt.close(figure)
-    print(table)
+    report.write(args.out, markdown(found), found, picture(found))
 
 
 if __name__ == "__main__":

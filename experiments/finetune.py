@@ -16,24 +16,23 @@ on where it was.
 
 import argparse
 import dataclasses
-import json
 import shutil
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import ml_collections
-import numpy as np
 from tqdm import tqdm
 
 import voiceloom
-from data import prosody, records
+from data import records
 from data.audio import SAMPLE_RATE
 from data.prepare import prepare
 from data.records import Reader, Writer, read_meta, to_float
 from data.text import TextError
-from experiments import lm_base
+from experiments import lm_base, report
 from experiments.align import MIN_SCORE, Phones, align_record
+from experiments.tokenise import about, coded
 from experiments.train import train
 from lm.aligner import AlignmentError
 from voiceloom import judges, weights
@@ -56,7 +55,6 @@ def tokenise(source: Path, out: Path, codec_folder: Path, name: str, min_score: 
     Every tenth clip, by its id, goes to the split `val`.
     """
     codec, phones, left_out = load_codec(codec_folder, entropy=False), Phones(), []
-    about = {"frame_rate": codec.frame_rate, "codec_hash": codec.hash}
     rows: dict[str, list] = {"train": [], "val": []}
     reader = Reader(source, "train")
     for i in tqdm(range(len(reader)), "tokenise", unit="clip"):
@@ -70,16 +68,12 @@ def tokenise(source: Path, out: Path, codec_folder: Path, name: str, min_score: 
             if found.score < min_score:
                 left_out.append(f"{record['id']}: its text is not what is said ({found.score:.1f})")
                 continue
-        samples = to_float(record.pop("samples"))
-        codes = codec.encode(samples[None])[0].astype(np.uint16)
-        melody = prosody.measure(samples, SAMPLE_RATE, codec.frame_rate, len(codes))
         held = zlib.crc32(record["id"].encode()) % HELD_OUT == 0
-        rows["val" if held else "train"].append(
-            record | about | {"codes": codes} | melody._asdict()
-        )
+        samples = to_float(record["samples"])
+        rows["val" if held else "train"].append(coded(record | {"samples": samples}, codec))
     for split, made in rows.items():
         with Writer(out, split) as writer:
-            writer.facts = about
+            writer.facts = about(codec)
             for row in made:
                 writer.write(row)
     return f"{sum(map(len, rows.values()))} clips, {len(left_out)} left out" + "".join(
@@ -221,10 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, (release, who) in candidates.items():
         synth = voiceloom.load(release, warm=False)
         found[name] = figures(synth, synth.voice(who), source, codes, panel)
-    table = markdown(found)
-    (folder / "figures.md").write_text(table)
-    (folder / "figures.json").write_text(json.dumps(found, indent=1) + "\n")
-    print(table)
+    report.write(folder / "figures", markdown(found), found)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from data import utterances
-from experiments import lm_hours
+from experiments import lm_hours, report
 from experiments.ladder import measure, train_to
 from voiceloom import judges
 from voiceloom.evaluate import JUDGES
@@ -80,13 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             row = measure(run, transcriber, args.count) | {"hours": hours_of(run)}
             found.write_text(json.dumps(row))
         rows.append(json.loads(found.read_text()))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.with_suffix(".md").write_text(table := markdown(rows))
-    args.out.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
-    figure = picture(rows)
-    figure.savefig(args.out.with_suffix(".png"), dpi=110)
-    plt.close(figure)
-    print(table)
+    report.write(args.out, markdown(rows), rows, picture(rows))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from data.records import Reader
 from data.utterances import Rows, Utterance, read
-from experiments import lm_ladder
+from experiments import lm_ladder, report
 from experiments.train import core_hours, make_task
 from lm.task import LMTask
 from voiceloom import judges, weights
@@ -99,7 +99,6 @@ def measure(run: Path, transcriber: judges.Transcriber, count: int) -> dict:
     return {
         "rung": run.name,
         "step": step,
-        "flops": step * flops_per_step(task),
         "parameters": sum(x.size for x in jax.tree.leaves(params)),
         "core_hours": core_hours(run),
         "errors": errors,
@@ -160,15 +159,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 steps = round(share * args.pflop * 1e15 / cost)
                 train_to(f"lm_ladder.py:{rung}", steps, args.runs / rung, args.overrides)
                 row = measure(args.runs / rung, transcriber, args.count)
-                found.write_text(json.dumps(row))
+                found.write_text(json.dumps(row | {"flops": row["step"] * cost}))
             rows.append(json.loads(found.read_text()))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.with_suffix(".md").write_text(table := markdown(rows))
-    args.out.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
-    figure = picture(rows)
-    figure.savefig(args.out.with_suffix(".png"), dpi=110)
-    plt.close(figure)
-    print(table)
+    report.write(args.out, markdown(rows), rows, picture(rows))
 
 
 if __name__ == "__main__":

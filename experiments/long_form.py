@@ -9,7 +9,6 @@ all readings together; its slope should have zero inside its interval (bootstrap
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +21,7 @@ from matplotlib import pyplot as plt
 from tqdm import tqdm
 
 import voiceloom
-from experiments import readings
+from experiments import readings, report
 from voiceloom import judges
 from voiceloom.evaluate import CORPORA, JUDGES, read_clips
 from voiceloom.waveform import Chunk, Waveform
@@ -171,14 +170,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         heard = Waveform.load(known.compare_with)
         reference = speakers.embed(heard.samples, heard.sample_rate)
         found += judge(cut(speech, chosen, joined), voice, reference, transcriber, speakers)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.with_suffix(".md").write_text(table := markdown(found))
-    rows = [sentence._asdict() for sentence in found]
-    args.out.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
-    figure = picture(found)
-    figure.savefig(args.out.with_suffix(".png"), dpi=110)
-    plt.close(figure)
-    print(table)
+    report.write(
+        args.out, markdown(found), [sentence._asdict() for sentence in found], picture(found)
+    )
 
 
 if __name__ == "__main__":

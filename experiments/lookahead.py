@@ -10,7 +10,6 @@ a minute of speech itself that is 0.4 s a word, at the pace of a language model 
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from matplotlib import pyplot as plt
 from tqdm import tqdm
 
 import voiceloom
-from experiments import readings
+from experiments import readings, report
 from experiments.readings import Reading
 from voiceloom import judges
 from voiceloom.evaluate import CORPORA, JUDGES
@@ -140,13 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = [line for line in lines if line["speaker"] in synth.voices]
     transcriber = judges.Transcriber(args.asr, cache=JUDGES / "cache")
     found = measure(synth, transcriber, lines, folder, args.seeds)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.with_suffix(".md").write_text(table := markdown(found))
-    args.out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
-    figure = picture(found)
-    figure.savefig(args.out.with_suffix(".png"), dpi=110)
-    plt.close(figure)
-    print(table)
+    report.write(args.out, markdown(found), found, picture(found))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ unedited it ends higher in 33 % of the pairs.
 
 import argparse
 import functools
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -31,7 +30,7 @@ from tqdm import tqdm
 
 import voiceloom
 from data import audio
-from experiments import readings
+from experiments import readings, report
 from experiments.readings import Reading, of_corpus, of_speech
 from voiceloom import judges
 from voiceloom.evaluate import CORPORA
@@ -304,15 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         },
         "controls": controls(synth, statements),
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    table = markdown(found)
-    args.out.with_suffix(".md").write_text(table)
-    numbers = json.dumps(found, indent=1, default=float)
-    args.out.with_suffix(".json").write_text(numbers + "\n")
-    figure = picture(found)
-    figure.savefig(args.out.with_suffix(".png"), dpi=110)
-    plt.close(figure)
-    print(table)
+    report.write(args.out, markdown(found), found, picture(found))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from tqdm import tqdm
 
+from experiments import report
 from voiceloom import scheduler
 from voiceloom.scheduler import DEFAULT, MAX_FRAMES, Cost
 
@@ -243,14 +244,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cost = read_costs(args.costs)
     jobs = [(policy, agents) for policy in POLICIES for agents in args.agents]
     found = [simulate(*job, cost, args.seconds) for job in tqdm(jobs)]
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.with_suffix(".md").write_text(table := markdown(found))
-    rows = [outcome._asdict() for outcome in found]
-    args.out.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
-    figure = picture(found)
-    figure.savefig(args.out.with_suffix(".png"), dpi=110)
-    plt.close(figure)
-    print(table)
+    report.write(
+        args.out, markdown(found), [outcome._asdict() for outcome in found], picture(found)
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ corpus on the recordings of the same sentences.
 """
 
 import argparse
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 import voiceloom
-from experiments import readings
+from experiments import readings, report
 from experiments.align import Phones
 from experiments.readings import Reading
 from lm import aligner
@@ -97,10 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             phones,
         ),
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.with_suffix(".md").write_text(table := markdown(found))
-    args.out.with_suffix(".json").write_text(json.dumps(found) + "\n")
-    print(table)
+    report.write(args.out, markdown(found), found)
 
 
 if __name__ == "__main__":

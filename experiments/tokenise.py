@@ -23,7 +23,7 @@ import tqdm
 
 from data import pipeline, prosody, records
 from data.audio import SAMPLE_RATE
-from voiceloom.speech_codec import load_codec
+from voiceloom.speech_codec import SpeechCodec, load_codec
 
 
 def at_speed(record: dict, speed: float) -> dict:
@@ -42,6 +42,20 @@ def at_speed(record: dict, speed: float) -> dict:
     return record | changed
 
 
+def coded(record: dict, codec: SpeechCodec) -> dict:
+    """The record with codes, pitch and level in place of its samples."""
+    samples = record["samples"]
+    codes = codec.encode(samples[None])[0].astype(np.uint16)
+    melody = prosody.measure(samples, SAMPLE_RATE, codec.frame_rate, len(codes))
+    kept = {name: value for name, value in record.items() if name != "samples"}
+    return kept | about(codec) | {"codes": codes} | melody._asdict()
+
+
+def about(codec: SpeechCodec) -> dict:
+    """What codes are worth nothing without."""
+    return {"frame_rate": codec.frame_rate, "codec_hash": codec.hash}
+
+
 def tokenise(
     source: pathlib.Path, out: pathlib.Path, codec_folder: pathlib.Path, speed: float = 1.0
 ):
@@ -50,18 +64,13 @@ def tokenise(
     At another speed only the training split is written: nobody is judged by a made speaker.
     """
     codec = load_codec(codec_folder, entropy=False)
-    about = {"frame_rate": codec.frame_rate, "codec_hash": codec.hash}
     for split in records.read_meta(source)["splits"]:
         if split in records.read_meta(out)["splits"] or (speed != 1.0 and split != "train"):
             continue
         with records.Writer(out, split) as writer:
-            writer.facts = about
+            writer.facts = about(codec)
             for clip in tqdm.tqdm(pipeline.clips(source, split), split, unit="clip"):
-                record = at_speed(clip, speed)
-                samples = record.pop("samples")
-                codes = codec.encode(samples[None])[0].astype(np.uint16)
-                melody = prosody.measure(samples, SAMPLE_RATE, codec.frame_rate, len(codes))
-                writer.write(record | about | {"codes": codes} | melody._asdict())
+                writer.write(coded(at_speed(clip, speed), codec))
 
 
 def main():

@@ -46,7 +46,7 @@ class Waveform:
 
     def pcm16(self) -> bytes:
         """The samples as little-endian 16-bit integers, clipped to the range."""
-        return np.round(np.clip(self.samples, -1, 1) * 32767).astype("<i2").tobytes()
+        return pcm16(self.samples)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes a file whose format its suffix names: wav (16-bit), flac, ogg, mp3."""
@@ -109,6 +109,11 @@ class Chunk(Waveform):
             tuple(onset for chunk in chunks for onset in chunk.onsets),
             np.concatenate([chunk.codes for chunk in chunks]),
         )
+
+
+def pcm16(samples: Float[np.ndarray, " S"]) -> bytes:
+    """Samples as little-endian 16-bit integers, clipped to the range."""
+    return np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
 
 
 def wav_header(sample_rate: int) -> bytes:

@@ -31,6 +31,7 @@ from voiceloom.conductor import Busy, Conductor, Session
 from voiceloom.library import CONSENT
 from voiceloom.server import formats
 from voiceloom.server.metrics import Metrics
+from voiceloom.server.refusal import Refusal
 from voiceloom.server.socket import serve_socket
 from voiceloom.synthesizer import Synthesizer
 from voiceloom.voice import VoiceError
@@ -49,22 +50,6 @@ class Settings(NamedTuple):
     idle_s: float = 60.0  # a socket that says nothing for so long is closed
     api_keys: tuple[str, ...] = ()  # any of them opens the doors; none: no key is asked for
     cors: tuple[str, ...] = ()  # origins of other sites that may call
-
-
-class Refusal(Exception):
-    """A request that is not served, as OpenAI's clients expect to be told."""
-
-    def __init__(self, status: int, message: str, code: str, headers: dict | None = None):
-        super().__init__(message)
-        self.status, self.code, self.headers = status, code, headers
-
-    @property
-    def response(self) -> JSONResponse:
-        """For the client."""
-        error = {"message": str(self), "type": "invalid_request_error", "code": self.code}
-        if self.status in (429, 503):
-            error["type"] = "rate_limit_error"
-        return JSONResponse({"error": error}, self.status, self.headers)
 
 
 class Application:
@@ -162,7 +147,7 @@ class Application:
         self, first: Chunk | None, chunks: AsyncIterator[Chunk]
     ) -> AsyncIterator[str]:
         def event(chunk: Chunk) -> str:
-            sound = base64.b64encode(formats.pcm16(chunk.samples)).decode()
+            sound = base64.b64encode(chunk.pcm16()).decode()
             return _sse({"type": "speech.audio.delta", "audio": sound})
 
         async with contextlib.aclosing(chunks):

@@ -13,7 +13,7 @@ import soundfile
 import soxr
 from jaxtyping import Float32
 
-from voiceloom.waveform import wav_header
+from voiceloom.waveform import pcm16, wav_header
 
 MEDIA = {
     "pcm": "audio/pcm",
@@ -54,11 +54,6 @@ def encoder(name: str, sample_rate: int) -> Encoder:
     if name == "flac":
         return _Whole(sample_rate)
     return _Container(name, sample_rate)
-
-
-def pcm16(samples: Float32[np.ndarray, " S"]) -> bytes:
-    """16-bit little-endian."""
-    return np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
 
 
 class _Pcm:

@@ -28,7 +28,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from data.text import TextError
 from voiceloom import spoken
-from voiceloom.server import formats
+from voiceloom.server.refusal import Refusal
 from voiceloom.waveform import Chunk
 
 if typing.TYPE_CHECKING:
@@ -48,8 +48,6 @@ _SETTINGS = {
 
 async def serve_socket(ours: "Application", socket: WebSocket) -> None:
     """Serves one client until it goes."""
-    from voiceloom.server.app import Refusal
-
     key = socket.query_params.get("api_key")  # a browser's socket can send no header
     try:
         ours.authorise(socket.headers.get("authorization"), key)
@@ -71,8 +69,6 @@ class _Client:
         self.sender: asyncio.Task | None = None
 
     async def serve(self) -> None:
-        from voiceloom.server.app import Refusal
-
         while True:
             idle_s = self.ours.settings.idle_s
             try:
@@ -96,7 +92,7 @@ class _Client:
             except Refusal as refusal:
                 await self.refuse(refusal)
 
-    async def refuse(self, refusal: Any) -> None:
+    async def refuse(self, refusal: Refusal) -> None:
         told = {"type": "error", "message": str(refusal), "code": refusal.code}
         if refusal.headers:
             told["retry_after_s"] = int(refusal.headers["retry-after"])
@@ -112,8 +108,6 @@ class _Client:
     # ---- messages ------------------------------------------------------------------------------
 
     async def on_start(self, told: dict) -> None:
-        from voiceloom.server.app import Refusal
-
         for name, value in told.items():
             if name == "type":
                 continue
@@ -125,8 +119,6 @@ class _Client:
         await self.begin()
 
     async def on_text(self, told: dict) -> None:
-        from voiceloom.server.app import Refusal
-
         text = told["text"]
         if not isinstance(text, str):
             raise Refusal(400, "text: a string", "bad_text")
@@ -176,7 +168,7 @@ class _Client:
             async with contextlib.aclosing(self.ours.chunks(session)) as chunks:
                 async for chunk in chunks:
                     await self.socket.send_json(_told(chunk, session.text))
-                    await self.socket.send_bytes(formats.pcm16(chunk.samples))
+                    await self.socket.send_bytes(chunk.pcm16())
             report = session.report
             cost = report._asdict() | {"real_time_factor": report.real_time_factor}
             await self.socket.send_json({"type": "done", "report": cost})
@@ -204,12 +196,11 @@ def _told(chunk: Chunk, text: str) -> dict:
         }
         for word in spoken.words(chunk.onsets, end_s)
     ]
-    spans = [onset.span for onset in chunk.onsets]
     return {
         "type": "chunk",
         "start_s": chunk.start_s,
         "duration_s": chunk.duration_s,
-        "text_span": [spans[0][0], spans[-1][1]] if spans else None,
+        "text_span": chunk.text_span,
         "words": words,
         "phones": [[onset.symbol, onset.time_s] for onset in chunk.onsets],
         "codes": chunk.codes.tolist(),
