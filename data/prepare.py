@@ -2,7 +2,8 @@
 
 Every clip is decoded, mixed to mono, brought to 24 kHz, cut to 30 ms of silence before the sound
 and 200 ms after it, and stored with its text and, where the corpus has them, its phones and their
-times. A clip that cannot be used is skipped with name and reason in `report.jsonl`.
+times. A clip that cannot be used is skipped with name and reason in `report.jsonl`. `--transcribe`
+writes the texts of English clips that have none (`data.recognizer`).
 
 Work goes on in `FOLDER.partial`, split by split, and becomes `FOLDER` in one rename at the end. A
 run that was killed goes on after its last finished split; a run on a finished folder changes
@@ -26,6 +27,7 @@ from tqdm import tqdm
 from data import audio, corpora, records
 from data.corpora import Clip, Skip
 from data.phones import boundary_class, units_from_labels
+from data.recognizer import Recognizer
 
 MAX_S = 60.0
 _LEAST_PHONE_S = 0.025  # one step of the synthetic corpus' labels
@@ -43,6 +45,7 @@ def prepare(
     language: str = "",
     accent: str = "",
     shards: int = 1,
+    transcribe: bool = False,
 ) -> dict[str, Any]:
     """Meta data of the folder `out`, prepared from the corpus at `source` unless it exists already.
 
@@ -55,11 +58,12 @@ def prepare(
         language: Of clips whose corpus does not say.
         accent: "us" or "gb", of English clips whose corpus does not say.
         shards: Files to each split.
+        transcribe: Write the text of clips that have none.
     """
     partial = out.with_name(out.name + ".partial")
     asked = {
         "source": str(source.resolve()), "format": layout, "split": split, "language": language,
-        "accent": accent, "shards": shards,
+        "accent": accent, "shards": shards, "transcribe": transcribe,
     }  # fmt: skip
     if out.exists():
         meta = records.read_meta(out)
@@ -87,13 +91,14 @@ def prepare(
         seen.add(item.id)
         by_split.setdefault(split or item.split or _split_of(item.id), []).append(item)
 
+    recognizer = Recognizer() if transcribe else None
     for name, clips in by_split.items():
         done = records.read_meta(partial)["splits"]
         if name in done:
             continue
         refused = []
         with records.Writer(partial, name, shards) as writer:
-            results = _results(clips, name, language, accent)
+            results = _results(clips, name, language, accent, recognizer)
             for result in tqdm(results, name, len(clips), unit="clip"):
                 if isinstance(result, Skip):
                     refused.append(result)
@@ -114,8 +119,14 @@ def prepare(
     return meta
 
 
-def record(clip: Clip, split: str, language: str = "", accent: str = "") -> records.Record:
-    """The record of a clip.
+def record(
+    clip: Clip,
+    split: str,
+    language: str = "",
+    accent: str = "",
+    recognizer: Recognizer | None = None,
+) -> records.Record:
+    """The record of a clip, its text from `recognizer` where it has none.
 
     Raises:
         ValueError: The audio is of no use, or the labels do not fit it.
@@ -128,7 +139,7 @@ def record(clip: Clip, split: str, language: str = "", accent: str = "") -> reco
         "speaker": clip.speaker,
         "language": language,
         "accent": clip.accent or (accent if language.startswith("en") else ""),
-        "text": clip.text,
+        "text": clip.text or (recognizer and recognizer(sound.samples[start:stop])) or None,
         "split": split,
         "samples": records.to_int16(sound.samples[start:stop]),
         "bandwidth_hz": sound.bandwidth_hz,
@@ -169,11 +180,15 @@ def _pauses_where_silent(
 
 
 def _results(
-    clips: Iterable[Clip], split: str, language: str, accent: str
+    clips: Iterable[Clip],
+    split: str,
+    language: str,
+    accent: str,
+    recognizer: Recognizer | None,
 ) -> Iterator[records.Record | Skip]:
     def one(clip: Clip) -> records.Record | Skip:
         try:
-            return record(clip, split, language, accent)
+            return record(clip, split, language, accent, recognizer)
         except ValueError as error:
             return Skip(str(clip.path), str(error).removeprefix(f"{clip.path}: "))
 
@@ -195,11 +210,14 @@ def main() -> None:
     parser.add_argument("--split", choices=SPLITS, help="put every clip into this split")
     parser.add_argument("--language", default="", help="where the corpus does not say: en, de, ...")
     parser.add_argument("--accent", default="", choices=["", "us", "gb"], help="of English clips")
+    parser.add_argument(
+        "--transcribe", action="store_true", help="texts for clips without, English"
+    )
     parser.add_argument("--shards", type=int, default=1, help="record files to each split")
     arguments = parser.parse_args()
     try:
         meta = prepare(**vars(arguments))
-    except (corpora.CorpusError, records.RecordError) as error:
+    except (corpora.CorpusError, records.RecordError, ImportError) as error:
         parser.exit(1, f"{error}\n")
     for name, entry in meta["splits"].items():
         minutes = entry["seconds"] / 60

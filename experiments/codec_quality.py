@@ -3,10 +3,11 @@
     python -m experiments.codec_quality --out experiments/results/codec_quality
 
 Every clip of a held-out set goes through every coder; the judges compare what came out with what
-went in. Writes a table (.md), every row (.json) and the rate-quality picture (.png). Word errors
-are against what Whisper hears in the original, so sets without text count too. "noisy" is the crowd
-in a babble of four other people at 10 dB. The public tables are made of LibriSpeech test-clean:
-`--folder NAME=PATH` adds a folder of audio as a set.
+went in. Writes every row as it comes (.jsonl; begun again, it goes on from there), then a table
+(.md) and the rate-quality picture (.png). Word errors are against what Whisper hears in the
+original, so sets without text count too. "noisy" is the crowd in a babble of four other people at
+10 dB. The public tables are made of LibriSpeech test-clean: `--folder NAME=PATH` adds a folder of
+audio as a set.
 """
 
 import argparse
@@ -191,6 +192,37 @@ def _judge(item: tuple[str, str, np.ndarray]) -> list[Row]:
     return _bench.judge(*item)
 
 
+def judge_all(
+    items: Sequence[tuple[str, str, np.ndarray]], bench: tuple, record: Path, workers: int
+) -> dict[tuple[str, str], list[Row]]:
+    """The rows of every set and clip; what `record` has of the same codecs is not made again."""
+    folder, books, separate = bench
+    paths = [folder, *(pair.split("=", 1)[1] for pair in separate)]
+    coded_by = [voiceloom.load_codec(path).hash for path in paths] + list(books)
+    judged = {}
+    for line in record.read_text().splitlines() if record.exists() else ():
+        known = json.loads(line)
+        if known["coded_by"] == coded_by:
+            judged[known["set"], known["clip"]] = [Row(**row) for row in known["rows"]]
+    missing = [item for item in items if item[:2] not in judged]
+    # Fresh processes: a fork of one that has used JAX may hang.
+    context = multiprocessing.get_context("spawn")
+    with (
+        concurrent.futures.ProcessPoolExecutor(
+            workers, context, functools.partial(_begin, *bench)
+        ) as pool,
+        record.open("a") as file,
+    ):
+        found = tqdm(pool.map(_judge, missing), "clips", total=len(missing))
+        for (name, clip, _), rows in zip(missing, found, strict=True):
+            judged[name, clip] = rows
+            entry = {"set": name, "clip": clip, "coded_by": coded_by}
+            entry["rows"] = [dataclasses.asdict(row) for row in rows]
+            file.write(json.dumps(entry) + "\n")
+            file.flush()
+    return judged
+
+
 # ---- table and picture ------------------------------------------------------------------------
 
 
@@ -322,13 +354,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, path in (pair.split("=", 1) for pair in args.folder):
         files = sorted(p for p in Path(path).rglob("*") if p.suffix in (".flac", ".wav", ".ogg"))
         items += [(name, str(file), load(file)) for file in files[: args.limit]]
-    # Fresh processes: a fork of one that has used JAX may hang.
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(
-        args.workers, context, functools.partial(_begin, args.codec, args.books, args.separate)
-    ) as pool:
-        found = list(tqdm(pool.map(_judge, items), "clips", total=len(items)))
-    rows = [row for rows in found for row in rows]
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    bench = (args.codec, args.books, args.separate)
+    judged = judge_all(items, bench, args.out.with_suffix(".jsonl"), args.workers)
+    rows = [row for item in items for row in judged[item[:2]]]
     points = summarise(rows)
     table = markdown(points)
     first = [point for point in points if point.set == points[0].set]
@@ -337,10 +366,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rates = {m.title: bd_rate(*families, name) for name, m in METRICS.items()}
         told = (f"{k}: {'none in common' if v is None else f'{v:+.0%}'}" for k, v in rates.items())
         table += f"\nBits at equal quality against Opus ({first[0].set}): {'; '.join(told)}.\n"
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.with_suffix(".md").write_text(table)
-    record = {"clips": [dataclasses.asdict(row) for row in rows]}
-    args.out.with_suffix(".json").write_text(json.dumps(record) + "\n")
     draw(first, args.out.with_suffix(".png"))
     print(table)
 

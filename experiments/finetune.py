@@ -8,7 +8,8 @@ aligned, tokenised, and the released language model learns from them for some hu
 low rate. The voice encoder stays as it is, so every other voice is still there. Every tenth clip is
 held out; on these stand word errors and likeness before and after, if the judges are at hand
 (`python -m experiments.get_judges`). Without texts nothing can be learned of how the speaker reads,
-but all recordings together make a better voice than one does.
+but all recordings together make a better voice than one does; `--transcribe` writes the texts of
+English ones.
 
 Each stage leaves a folder in `runs/finetune/NAME` and is not done twice: a run that was killed goes
 on where it was.
@@ -164,6 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--format", default="folder", help="layout, as data.prepare's (folder)")
     parser.add_argument("--language", default="en", help="en, de, ...: how texts are read")
     parser.add_argument("--accent", default="us", help="us or gb, of English")
+    parser.add_argument("--transcribe", action="store_true", help="write texts where none are")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--also", type=Path, nargs="*", default=[], help="codes to learn beside")
     parser.add_argument("--release", type=Path, default=weights.DEFAULT)
@@ -175,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     source, codes = folder / "records", folder / "codes"
     prepare(
         args.source, args.format, source, split="train", language=args.language,
-        accent=args.accent if english else "",
+        accent=args.accent if english else "", transcribe=args.transcribe,
     )  # fmt: skip
     if set(read_meta(codes)["splits"]) != {"train", "val"}:
         shutil.rmtree(codes, ignore_errors=True)
