@@ -189,7 +189,10 @@ class Application:
         with tempfile.NamedTemporaryFile(suffix=".audio") as file:
             file.write(data)
             file.flush()
-            voice = self.synth.voice(Path(file.name), accent).renamed(name)
+            try:
+                voice = self.synth.voice(Path(file.name), accent).renamed(name)
+            except VoiceError as error:
+                raise VoiceError(str(error).replace(file.name, "the recording")) from error
             self.synth.library.add(voice)
             return self.synth.likeness(Path(file.name), voice)._asdict()
 

@@ -11,10 +11,10 @@ tells of it. To the server:
     cancel     stop at once
     interrupt  playback_offset (seconds): stop, and say what was heard
 
-and from it: `started`, `chunk` (start_s, duration_s, text_span, words), `interrupted` (text_spoken,
-text_remaining), `done` (what it cost), `error` (message, code, retry_after_s where it helps). One
-utterance at a time; the next may begin after `done` or `interrupted`. What the server cannot read
-is told and changes nothing.
+and from it: `started`, `chunk` (start_s, duration_s, text_span, words, phones, codes, report: what
+it cost so far), `interrupted` (text_spoken, text_remaining), `done` (report), `error` (message,
+code, retry_after_s where it helps). One utterance at a time; the next may begin after `done` or
+`interrupted`. What the server cannot read is told and changes nothing.
 """
 
 import asyncio
@@ -32,6 +32,7 @@ from voiceloom.server.refusal import Refusal
 from voiceloom.waveform import Chunk
 
 if typing.TYPE_CHECKING:
+    from voiceloom.conductor import Session
     from voiceloom.server.app import Application
 
 _LOG = logging.getLogger(__name__)
@@ -162,16 +163,15 @@ class _Client:
         )
         self.sender = asyncio.create_task(self.send(self.session))
 
-    async def send(self, session: Any) -> None:
+    async def send(self, session: "Session") -> None:
         """Chunks, and what it cost."""
         try:
             async with contextlib.aclosing(self.ours.chunks(session)) as chunks:
                 async for chunk in chunks:
-                    await self.socket.send_json(_told(chunk, session.text))
+                    told = _told(chunk, session.text) | {"report": _cost(session)}
+                    await self.socket.send_json(told)
                     await self.socket.send_bytes(chunk.pcm16())
-            report = session.report
-            cost = report._asdict() | {"real_time_factor": report.real_time_factor}
-            await self.socket.send_json({"type": "done", "report": cost})
+            await self.socket.send_json({"type": "done", "report": _cost(session)})
         except TextError as error:
             await self.socket.send_json(
                 {"type": "error", "message": str(error), "code": "unspeakable"}
@@ -182,6 +182,12 @@ class _Client:
             _LOG.exception("a stream failed")
             told = {"type": "error", "message": "the server failed; see its log", "code": "failed"}
             await self.socket.send_json(told)
+
+
+def _cost(session: "Session") -> dict:
+    """What an utterance has cost so far, and the parts of its first chunk."""
+    report = session.report
+    return report._asdict() | {"real_time_factor": report.real_time_factor}
 
 
 def _told(chunk: Chunk, text: str) -> dict:

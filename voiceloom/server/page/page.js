@@ -7,7 +7,7 @@ let socket, context, player, utterance = null, queue = [], typing = null;
 
 function fresh(text) {
   return { text, asked: performance.now(), first: null, chunks: [], words: [], codes: [], phones: [],
-    made: 0, heard: 0, dry: 0, done: false, finished: null };
+    made: 0, heard: 0, dry: 0, gaps: [], done: false, finished: null };
 }
 
 async function sound() {
@@ -17,8 +17,9 @@ async function sound() {
   player = new AudioWorkletNode(context, "player", { outputChannelCount: [1] });
   player.connect(context.destination);
   player.port.onmessage = ({ data: [heard, dry] }) => {
-    if (!utterance) return;
+    if (!utterance || utterance.finished !== null) return;
     utterance.heard = heard / RATE;
+    if (dry / RATE > utterance.dry) utterance.gaps.push([(performance.now() - utterance.asked) / 1000, utterance.heard]);
     utterance.dry = dry / RATE;
   };
 }
@@ -51,14 +52,14 @@ function told(message) {
     u.words.push(...message.words);
     u.phones.push(...message.phones);
     u.codes.push(...message.codes);
+    costs(u, message.report);
   } else if (message.type === "interrupted") {
     $("spoken").hidden = false;
     $("spoken").textContent = `Said: “${message.text_spoken.trim()}” · not said: “${message.text_remaining.trim()}”`;
   } else if (message.type === "done") {
     u.done = true;
-    u.report = message.report;
     player.port.postMessage("end");
-    costs(u);
+    costs(u, message.report);
     if (!queue.length) say("ready");
   }
 }
@@ -184,7 +185,7 @@ async function voices(chosen) {
 // ---- drawings ----
 
 function words(u) {
-  const heard = u.finished ?? u.heard, spans = new Map();
+  const heard = u.heard, spans = new Map();
   for (const word of u.words) { // a word may come in two chunks
     const known = spans.get(word.span[0]);
     spans.set(word.span[0], known ? { ...known, end_s: word.end_s } : word);
@@ -210,7 +211,17 @@ function lead(u) {
   const x = (s) => (s / span) * width, y = (s) => height - 8 - (s / top) * (height - 16);
   pen.clearRect(0, 0, width, height);
   if (!u.chunks.length) return;
-  pen.strokeStyle = "#1c1b1a";
+  pen.font = "12px system-ui";
+  pen.fillStyle = "#6b655d";
+  pen.strokeStyle = "#eee9e2";
+  for (let s = 1; s < span; s += Math.ceil(span / 12)) pen.fillText(`${s} s`, x(s), height - 2);
+  for (let s = 1; s < top; s += Math.ceil(top / 5)) {
+    pen.beginPath(); pen.moveTo(0, y(s)); pen.lineTo(width, y(s)); pen.stroke();
+    pen.fillText(`${s} s`, 2, y(s) - 2);
+  }
+  pen.fillStyle = "#c8442d";
+  for (const [t, s] of u.gaps) pen.fillRect(x(t), y(s) - 4, Math.max(2, x(0.02)), 8);
+  pen.strokeStyle = pen.fillStyle = "#1c1b1a";
   pen.beginPath();
   pen.moveTo(x(0), y(0));
   let last = 0;
@@ -246,12 +257,11 @@ function codes(u) {
   const per = column / FRAME_S;
   for (const [symbol, time] of u.phones) pen.fillText(symbol, time * per, height - 6);
   pen.fillStyle = "#c8442d";
-  pen.fillRect((u.finished ?? u.heard) * per, 0, 2, height - 20);
+  pen.fillRect(u.heard * per, 0, 2, height - 20);
 }
 
-function costs(u) {
-  const r = u.report, ms = (s) => `${(1000 * s).toFixed(0)} ms`;
-  if (!r) return;
+function costs(u, r) {
+  const ms = (s) => `${(1000 * s).toFixed(0)} ms`;
   $("parts").textContent = ["voice", "text", "prefill", "frames", "decode"].map((n) => `${n} ${ms(r[`${n}_s`])}`).join(" + ");
   $("work").textContent = `${r.busy_s.toFixed(2)} s of work, ${(60 * r.real_time_factor).toFixed(1)} s for a minute of speech`;
 }
