@@ -4,8 +4,8 @@
 
 Agents hold conversations: think, have a turn spoken, are interrupted now and then. The server is
 one batch; a dispatch of K frames for S streams takes what was measured (`--costs`, as
-`voiceloom.conductor.measure_costs` finds them), times a factor drawn from `SPREAD`. Chunks reach
-their listener after a random delay, are played `BUFFER_S` after the first, and a buffer that runs
+`voiceloom.conductor.measure_costs` finds them), times a factor of `World.spread`. Chunks reach
+their listener after a random delay, are played a little after the first, and a buffer that runs
 empty is an underrun. The same turns are given to every policy:
 
 * ours: `voiceloom.scheduler`, the very functions that the server uses;
@@ -18,6 +18,7 @@ The rivals let in as many streams as they can keep up with on average, and none 
 
 import argparse
 import heapq
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,9 +36,6 @@ from voiceloom import scheduler
 from voiceloom.scheduler import DEFAULT, MAX_FRAMES, Cost
 
 FRAME_S = 0.08
-SPREAD = (0.55, 1.0)  # of the bound that a dispatch takes
-NETWORK_S = 0.02  # mean of the exponential delay to a listener
-BUFFER_S = 0.06  # a player waits so long after its first chunk: every browser does
 THINK_S, TURN_S, INTERRUPTED = 3.0, 6.0, 0.2
 HEADROOM = DEFAULT.headroom
 POLICIES = ("ours", "fixed", "doubling", "2 then 25")
@@ -65,35 +63,63 @@ class Outcome(NamedTuple):
     busy: float  # share of the time that the machine worked
 
 
+class World(NamedTuple):
+    """What is not the scheduler's: the machine, the net, the players."""
+
+    spread: Sequence[float] = tuple(np.linspace(0.55, 1.0, 10))  # parts of its bound that a
+    # dispatch takes, all equally often
+    network_s: float = 0.02  # mean of the exponential delay to a listener
+    buffer_s: float = 0.06  # that a player waits after its first chunk, as browsers do
+    begin_s: float = 0.0  # taking up a turn's text, in which nothing else is made
+
+
+class Playback:
+    """A listener's buffer: what has come, what was heard of it, and when it stood still."""
+
+    def __init__(self, buffer_s: float):
+        self._buffer_s = buffer_s
+        self.until: float | None = None  # when all that has come is heard
+        self.first: float | None = None  # when it began to sound
+        self.came_s = self.dry_s = 0.0
+
+    def receive(self, now: float, seconds: float) -> None:
+        """A chunk reaches the listener."""
+        if self.until is None:
+            self.first = self.until = now + self._buffer_s
+        elif now > self.until:
+            self.dry_s += now - self.until
+            self.until = now
+        self.until += seconds
+        self.came_s += seconds
+
+    def at(self, heard_s: float) -> float:
+        """When so much was heard; infinite if so much has not come."""
+        if self.first is None or heard_s >= self.came_s:
+            return float("inf")
+        return self.first + self.dry_s + heard_s
+
+
 class Stream:
     """A turn being spoken."""
 
-    def __init__(self, agent: int, turn: Turn, asked: float):
+    def __init__(self, agent: int, turn: Turn, asked: float, buffer_s: float):
         self.agent, self.turn, self.asked = agent, turn, asked
         self.made = self.chunks = 0
+        self.begun = False  # its text is taken up
         self.first: float | None = None  # sent
-        self.played_until: float | None = None  # of the listener's clock, if no more comes
-        self.heard_first: float | None = None
-        self.dry_s = 0.0
-
-    def receive(self, now: float, frames: int) -> None:
-        """A chunk reaches the listener."""
-        if self.played_until is None:
-            self.heard_first = self.played_until = now + BUFFER_S
-        elif now > self.played_until:
-            self.dry_s += now - self.played_until
-            self.played_until = now
-        self.played_until += frames * FRAME_S
+        self.playback = Playback(buffer_s)
 
     def enough_at(self) -> float:
         """When the listener interrupts; infinite if never, or not with what has come."""
-        if self.heard_first is None or self.turn.enough_s >= self.made * FRAME_S:
-            return float("inf")
-        return self.heard_first + self.dry_s + self.turn.enough_s
+        return self.playback.at(self.turn.enough_s)
 
 
-def turns(rng: np.random.Generator, count: int) -> list[Turn]:
-    """The turns of one agent."""
+def conversations(agents: int, seed: int = 0, count: int = 400) -> list[list[Turn]]:
+    """The turns of so many agents."""
+    return [_turns(np.random.default_rng([seed, agent]), count) for agent in range(agents)]
+
+
+def _turns(rng: np.random.Generator, count: int) -> list[Turn]:
     made = []
     for _ in range(count):
         seconds = float(np.clip(rng.lognormal(np.log(TURN_S), 0.6), 0.5, 60.0))
@@ -119,10 +145,17 @@ def admits(policy: str, streams: int, cost: Cost) -> bool:
     return cost(streams + 1, frames) <= (1 - HEADROOM) * frames * FRAME_S
 
 
-def simulate(policy: str, agents: int, cost: Cost, seconds: float, seed: int = 0) -> Outcome:
-    """One machine and so many agents for so long."""
+def simulate(
+    policy: str,
+    agents: Sequence[Sequence[Turn]],
+    cost: Cost,
+    seconds: float,
+    world: World = World(),  # noqa: B008
+    seed: int = 0,
+) -> Outcome:
+    """One machine for so long, and agents who begin again when their turns are over."""
     rng = np.random.default_rng(seed)
-    says = [iter(turns(np.random.default_rng([seed, a]), 400)) for a in range(agents)]
+    says = [itertools.cycle(turns) for turns in agents]
     asks: list[tuple[float, int, int, Turn]] = []  # time, order, agent, turn
     order = 0
 
@@ -132,7 +165,7 @@ def simulate(policy: str, agents: int, cost: Cost, seconds: float, seed: int = 0
         order += 1
         heapq.heappush(asks, (now + turn.think_s, order, agent, turn))
 
-    for agent in range(agents):
+    for agent in range(len(agents)):
         think(agent, 0.0)
     now = busy = 0.0
     live: list[Stream] = []
@@ -143,7 +176,7 @@ def simulate(policy: str, agents: int, cost: Cost, seconds: float, seed: int = 0
         while asks and asks[0][0] <= now:
             at, _, agent, turn = heapq.heappop(asks)
             if admits(policy, len(live), cost):
-                live.append(Stream(agent, turn, at))
+                live.append(Stream(agent, turn, at, world.buffer_s))
             else:
                 refused += 1
                 order += 1
@@ -151,7 +184,8 @@ def simulate(policy: str, agents: int, cost: Cost, seconds: float, seed: int = 0
         for stream in [s for s in live if s.made >= s.turn.frames or now >= s.enough_at()]:
             live.remove(stream)
             done.append(stream)
-            think(stream.agent, max(now, min(stream.enough_at(), stream.played_until or now)))
+            heard_at = min(stream.enough_at(), stream.playback.until or now)
+            think(stream.agent, max(now, heard_at))
         until = min([asks[0][0] if asks else seconds, *(s.enough_at() for s in live)])
         if not live:
             now = max(now, until)
@@ -167,22 +201,25 @@ def simulate(policy: str, agents: int, cost: Cost, seconds: float, seed: int = 0
             frames, speaking = chosen.frames, [live[i] for i in chosen.rows]
         else:
             frames, speaking = frames_of(policy, live), live
-        took = rng.uniform(*SPREAD) * cost(len(speaking), frames)
+        took = rng.choice(world.spread) * cost(len(speaking), frames)
+        if (new := next((s for s in speaking if not s.begun), None)) is not None:
+            new.begun, took = True, took + world.begin_s
         now, busy = now + took, busy + took
         for stream in speaking:
             made = min(frames, stream.turn.frames - stream.made)
             stream.made += made
             stream.chunks += 1
             stream.first = now if stream.first is None else stream.first
-            stream.receive(now + rng.exponential(NETWORK_S), made)
+            stream.playback.receive(now + rng.exponential(world.network_s), made * FRAME_S)
     heard = [min(s.made * FRAME_S, s.turn.enough_s) for s in done]
     made = sum(s.made for s in done) * FRAME_S
-    first = np.array([s.heard_first - s.asked for s in done])
+    played = [s.playback for s in done]
+    first = np.array([p.first - s.asked for p, s in zip(played, done, strict=True)])
     return Outcome(
-        policy, agents, len(done), refused,
+        policy, len(agents), len(done), refused,
         tuple(float(x) for x in np.percentile(first, [50, 95])),
-        1000 * sum(s.dry_s for s in done) / (sum(heard) / 60),
-        float(np.mean([s.dry_s > 0 for s in done])),
+        1000 * sum(p.dry_s for p in played) / (sum(heard) / 60),
+        float(np.mean([p.dry_s > 0 for p in played])),
         1 - sum(heard) / made,
         busy / now,
     )  # fmt: skip
@@ -243,7 +280,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     cost = read_costs(args.costs)
     jobs = [(policy, agents) for policy in POLICIES for agents in args.agents]
-    found = [simulate(*job, cost, args.seconds) for job in tqdm(jobs)]
+    found = [
+        simulate(policy, conversations(agents), cost, args.seconds) for policy, agents in tqdm(jobs)
+    ]
     report.write(
         args.out, markdown(found), [outcome._asdict() for outcome in found], picture(found)
     )

@@ -314,7 +314,7 @@ def measure(folder: str | os.PathLike, tiny: bool = False) -> Measured:
     spoken = speaking(folder, *((2, REQUESTS[0]) if tiny else (20, PAGE)))
     coded = [coding(folder, streams, 5 if tiny else 500) for streams in (1, 4, 16)]
     trained = codec_training(configs[0], seconds) + lm_training(configs[1], seconds)
-    return Measured(_machine(), others.cores(), products, trained, spoken, coded)
+    return Measured(machine(), others.cores(), products, trained, spoken, coded)
 
 
 def markdown(found: Measured) -> str:
@@ -421,7 +421,8 @@ def _percentiles(values: Sequence[float], high: int = 95) -> tuple[float, float]
     return float(middle), float(end)
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Processor, cores, version of JAX, date."""
     lines = (
         Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []
     )

@@ -190,6 +190,8 @@ class Conductor:
         self._told: collections.deque[Callable[[], Any]] = collections.deque()
         self._turn = threading.Condition()
         self._closing = False
+        self.dispatched: Callable[[float], Any] = lambda ratio: None
+        """Told of every dispatch: its time as a part of the bound that the scheduler counts on."""
         self.dispatches = 0
         self._thread = threading.Thread(target=self._run, name="conductor", daemon=True)
         self._thread.start()
@@ -208,7 +210,7 @@ class Conductor:
         with self._turn:
             streams = len(self.sessions) + self._promised
             frame_s = self._synth.engine.frame_s
-            if self._closing or not scheduler.admits(streams, self.costs, frame_s, self.policy):
+            if self._closing or not scheduler.admits(streams, self._bound, frame_s, self.policy):
                 raise Busy(streams, self._retry_after_s())
             self._promised += 1
         ready: queue.SimpleQueue = queue.SimpleQueue()
@@ -321,7 +323,7 @@ class Conductor:
         resting = frozenset(i for i, session in enumerate(ready) if session in self._resting)
         frame_s = self._synth.engine.frame_s
         chosen = scheduler.plan(
-            [session.lead_s(now) for session in ready], resting, self.costs, frame_s, self.policy
+            [session.lead_s(now) for session in ready], resting, self._bound, frame_s, self.policy
         )
         self._resting = frozenset(ready[i] for i in chosen.resting)
         if not chosen.frames:
@@ -329,6 +331,8 @@ class Conductor:
         speaking = [ready[i] for i in chosen.rows]
         rows = [session.speaker.row for session in speaking]
         blocks = self._batch.frames(rows, chosen.frames)
+        took_s = time.perf_counter() - now
+        self.dispatched(took_s / self._bound(len(rows), chosen.frames))
         self.dispatches += 1
         for session, block in zip(speaking, blocks, strict=True):
             take = session.speaker.take
@@ -343,6 +347,10 @@ class Conductor:
             if session.speaker.finished:
                 self.end(session, None)
         return 0.0
+
+    def _bound(self, streams: int, frames: int) -> float:
+        """Seconds of a dispatch at most. All rows of the batch are computed, whoever speaks."""
+        return self.costs(max(streams, self._batch.size), frames)
 
     def _fit(self, streams: int) -> None:
         """The smallest batch for so many; shrinks only where three quarters would be empty."""

@@ -7,39 +7,45 @@ from experiments import serving_sim as sim
 COST = sim.read_costs(None)
 
 
-@pytest.fixture
-def no_network(monkeypatch):
-    monkeypatch.setattr(sim, "NETWORK_S", 0.0)
-    monkeypatch.setattr(sim, "BUFFER_S", 0.0)
+NO_NETWORK = sim.World(network_s=0.0, buffer_s=0.0)
 
 
-def test_without_a_network_nobody_who_was_admitted_runs_dry(no_network):
+def simulate(policy, agents, seconds, world=NO_NETWORK, seed=0):
+    return sim.simulate(policy, sim.conversations(agents, seed), COST, seconds, world, seed)
+
+
+def test_without_a_network_nobody_who_was_admitted_runs_dry():
     for agents in (3, 20, 400):
-        found = sim.simulate("ours", agents, COST, 60.0)
+        found = simulate("ours", agents, 60.0)
         assert found.underrun_ms_per_min == 0.0 and found.dry_turns == 0.0
     assert found.refused > 0, "400 are too many: some have to wait"
 
 
-def test_a_policy_that_knows_no_leads_wastes_more(no_network):
-    ours, fixed = (sim.simulate(policy, 16, COST, 120.0) for policy in ("ours", "fixed"))
+def test_a_policy_that_knows_no_leads_wastes_more():
+    ours, fixed = (simulate(policy, 16, 120.0) for policy in ("ours", "fixed"))
     assert ours.wasted < 0.7 * fixed.wasted
     assert ours.first_audio_s[0] < fixed.first_audio_s[0]
     assert 0.5 < ours.turns / fixed.turns < 2.0
 
 
 def test_a_listener_counts_the_gaps():
-    stream = sim.Stream(0, sim.Turn(30, 1.0, 0.0), asked=0.0)
-    stream.receive(1.0, 10)
-    start = 1.0 + sim.BUFFER_S
-    stream.receive(start + 0.8 + 0.3, 10)  # 300 ms after the first ten frames were over
-    assert stream.dry_s == pytest.approx(0.3)
-    stream.made = 20
-    assert stream.enough_at() == pytest.approx(start + 0.3 + 1.0)
+    playback = sim.Playback(buffer_s=0.06)
+    playback.receive(1.0, 0.8)
+    playback.receive(1.06 + 0.8 + 0.3, 0.8)  # 300 ms after the first chunk was over
+    assert playback.dry_s == pytest.approx(0.3)
+    assert playback.at(1.0) == pytest.approx(1.06 + 0.3 + 1.0)
+    assert playback.at(1.7) == float("inf")
+
+
+def test_taking_up_a_text_is_waited_for():
+    slow = NO_NETWORK._replace(begin_s=0.05)
+    first = [simulate("ours", 1, 60.0, world).first_audio_s[0] for world in (NO_NETWORK, slow)]
+    assert first[1] - first[0] == pytest.approx(0.05, abs=0.005)
 
 
 def test_the_same_seed_is_the_same_run_and_every_policy_runs():
     for policy in sim.POLICIES:
-        assert sim.simulate(policy, 4, COST, 20.0, 3) == sim.simulate(policy, 4, COST, 20.0, 3)
-    found = [sim.simulate(policy, 4, COST, 20.0) for policy in sim.POLICIES]
+        assert simulate(policy, 4, 20.0, seed=3) == simulate(policy, 4, 20.0, seed=3)
+    found = [simulate(policy, 4, 20.0) for policy in sim.POLICIES]
     assert all(f"| {policy} | 4 |" in sim.markdown(found) for policy in sim.POLICIES)
     assert len(sim.picture(found).axes) == 3

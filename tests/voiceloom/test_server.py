@@ -216,6 +216,8 @@ def test_health_metrics_and_models(url):
         "first_chunk_seconds_bucket",
         "open_streams",
         "busy_seconds",
+        "dispatch_of_bound_bucket",
+        'bound_seconds{frames="1",streams="4"}',
     ):
         assert f"voiceloom_{name}" in text
     assert "Voiceloom" in httpx.get(url).text

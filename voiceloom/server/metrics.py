@@ -3,8 +3,10 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from voiceloom.conductor import Conductor, Session
+from voiceloom.scheduler import MAX_FRAMES
 
 _FIRST_S = (0.005, 0.01, 0.02, 0.03, 0.06, 0.1, 0.2, 0.5, 1, 2, 5)
+_OF_BOUND = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0)
 
 
 class Metrics:
@@ -23,6 +25,18 @@ class Metrics:
             "voiceloom_first_chunk_seconds", "Request to first chunk", buckets=_FIRST_S,
             registry=self.registry,
         )  # fmt: skip
+        of_bound = Histogram(
+            "voiceloom_dispatch_of_bound", "Time of a dispatch by what the scheduler counts on",
+            buckets=_OF_BOUND, registry=self.registry,
+        )  # fmt: skip
+        conductor.dispatched = of_bound.observe
+        bound = Gauge(
+            "voiceloom_bound_seconds", "Of a dispatch at most", ["streams", "frames"],
+            registry=self.registry,
+        )  # fmt: skip
+        for size in conductor.costs.fixed_s:
+            for frames in (1, MAX_FRAMES):
+                bound.labels(size, frames).set(conductor.costs(size, frames))
         streams = Gauge("voiceloom_open_streams", "Streams now", registry=self.registry)
         streams.set_function(lambda: len(conductor.sessions))
         dispatches = Gauge("voiceloom_dispatches", "Since the start", registry=self.registry)

