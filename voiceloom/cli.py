@@ -89,6 +89,14 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--cors", action="append", default=[], metavar="ORIGIN", help="may call")
     serve.set_defaults(run=_serve)
 
+    cost = commands.add_parser("cost", help="what speech costs on this machine, and its delay")
+    cost.add_argument("--price", type=float, default=0.10, metavar="P", help="of a machine-hour")
+    cost.add_argument("--streams", type=int, nargs="+", default=[1, 4, 16], help="at once")
+    cost.add_argument("--books", type=int, nargs="+", metavar="Q", help="of the codec, 12.5 tokens"
+                      " a second each; other than the release's talk nonsense as fast")  # fmt: skip
+    cost.add_argument("-o", "--out", type=Path, help="a picture of it")
+    cost.set_defaults(run=_cost)
+
     demo = commands.add_parser("demo", help="speak a sentence, show figures and a picture")
     demo.add_argument("--text", help="another sentence")
     demo.add_argument("-v", "--voice", help="another voice")
@@ -118,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("files", metavar="FILE", nargs="+", type=Path)
     info.set_defaults(run=_info)
 
-    for command in (say, voices, add, mix, export, serve, demo, encode, decode, info):
+    for command in (say, voices, add, mix, export, serve, cost, demo, encode, decode, info):
         command.add_argument("--weights", type=Path, help="folder (default: the repository's)")
     return parser
 
@@ -211,6 +219,25 @@ def _serve(args: argparse.Namespace) -> None:
 
     settings = app.Settings(wait_s=args.wait, api_keys=tuple(args.api_key), cors=tuple(args.cors))
     run.serve(args.weights, args.host, args.port, settings, args.streams, DEFAULT)
+
+
+def _cost(args: argparse.Namespace) -> None:
+    from voiceloom import cost, weights
+    from voiceloom.engine import Engine
+
+    loaded, loads = weights.load(args.weights or weights.DEFAULT), []
+    for books in args.books or [loaded.lm.config.books]:
+        engine = Engine(cost.with_books(loaded, books))
+        for streams in args.streams:
+            print(f"{books} books, {streams} streams ...", file=sys.stderr)
+            loads.append(cost.measure(engine, streams))
+    print(cost.table(loads, args.price))
+    if args.out:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        cost.picture(figure.subplots(1, 2), loads)
+        figure.savefig(args.out, dpi=110)
 
 
 def _demo(args: argparse.Namespace) -> None:
