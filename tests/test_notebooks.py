@@ -19,6 +19,7 @@ PRINTED = {
         "frames missing",
     ),
     "03_lm": ("word by word as at once: True", "between voices", "is like anna", "likeness"),
+    "04_stream": ("first chunk after", "company: True", "not said:", "machine seconds"),
 }
 """What the reader of each must get to see, beside pictures and players."""
 
