@@ -189,7 +189,7 @@ class Baseline(nnx.Module):
         """The state of streams that have said nothing, with room for so many places."""
         batch, lead = memory.x.shape[:2]
         head_width = self.cfg.width // self.cfg.heads
-        shape = (batch, lead + places, self.cfg.heads, head_width)
+        shape = (batch, self.cfg.heads, lead + places, head_width)
         ring, start = Ring(jnp.zeros(shape), jnp.zeros(shape)), jnp.zeros(batch, jnp.int32)
         rings, pos = [ring] * self.cfg.layers, start
         if not self.cross:

@@ -130,7 +130,7 @@ class Depth(nnx.Module):
         self, hidden: Float[Array, "B D"], code: Float[Array, "B C"], past: list[Ring] | None
     ) -> tuple[Float[Array, "B K"], list[Ring]]:
         """Logits of the next book, given the embedding of the last one; starts at `past=None`."""
-        place = 0 if past is None else past[0].keys.shape[1]
+        place = 0 if past is None else past[0].keys.shape[2]
         x = self.frame(hidden) + self.code(code) + self.place[...][place]
         x, by = x[:, None], turn(jnp.full((1, 1), place), self.head_width)
         grown = []
