@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SHELL := bash
 
-.PHONY: demo test lint evaluate judges corpora codes notebooks clean
+.PHONY: demo test lint evaluate judges corpora codes speech notebooks clean
 
 demo: $(VENV)/.base
 	$(BIN)/python -m voiceloom.demo
@@ -39,6 +40,26 @@ codes: $(VENV)/.prepare
 	  --out runs/records/asterisk_en_aligned
 	$(BIN)/python -m experiments.tokenise runs/records/asterisk_en_aligned runs/codes/asterisk_en
 
+# What `experiments/lm_long.py` reads beside: more of the teacher (about 70 minutes of two idle
+# cores), and the crowd, whose texts a recogniser writes.
+TEACHER := ../shared/tools/synthesize
+CROWD_SPEEDS := 0.82 0.88 0.94 1.07 1.14 1.22
+speech: $(VENV)/.prepare
+	bash $(TEACHER)/setup.sh $(CURDIR)/runs/teacher
+	OMP_NUM_THREADS=1 runs/teacher/venv/bin/python $(TEACHER)/make.py --work runs/teacher \
+	  --out runs/synthetic_2 --seed 2 --count 6000 --mixtures 120
+	$(BIN)/python -m data.prepare runs/synthetic_2 --format manifest --out runs/records/synthetic_2
+	$(BIN)/python -m experiments.tokenise runs/records/synthetic_2 runs/codes/synthetic_2
+	$(BIN)/python -m experiments.tokenise runs/records/synthetic_2 runs/codes/synthetic_2_088 --speed 0.88
+	$(BIN)/python -m experiments.tokenise runs/records/synthetic_2 runs/codes/synthetic_2_114 --speed 1.14
+	$(BIN)/python -m data.prepare ../shared/corpora/human/crowd --format manifest --accent us \
+	  --transcribe --out runs/records/crowd_text
+	$(BIN)/python -m experiments.align --records runs/records/crowd_text --split train \
+	  --out runs/records/crowd_text_aligned
+	$(BIN)/python -m experiments.tokenise runs/records/crowd_text_aligned runs/codes/crowd_text
+	for speed in $(CROWD_SPEEDS); do $(BIN)/python -m experiments.tokenise \
+	  runs/records/crowd_text_aligned runs/codes/crowd_text_$${speed//./} --speed $$speed || exit 1; done
+
 notebooks: $(VENV)/.dev
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
 
@@ -55,7 +76,7 @@ $(VENV)/.dev: $(VENV)/.base
 	touch $@
 
 $(VENV)/.prepare: $(VENV)/.base
-	$(BIN)/pip install -q -c constraints.txt -e '.[prepare]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[prepare,transcribe]'
 	touch $@
 
 $(VENV)/.evaluate: $(VENV)/.base

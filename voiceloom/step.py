@@ -1,6 +1,7 @@
 """Steps compiled ahead of time: nothing compiles while somebody listens."""
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,9 @@ def use_compilation_cache() -> Path | None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     return folder
+
+
+_KERNEL = re.compile(r"  (ROOT )?%\S+ = .* (fusion|dot|custom-call|copy|convolution)\(")
 
 
 class Step:
@@ -57,3 +61,24 @@ class Step:
                     self.compile_s += time.perf_counter() - begun
                 compiled = self._compiled[shape]
         return compiled(self._params, *args)
+
+    def analysis(self, rows: int) -> dict[str, float]:
+        """XLA's cost analysis of the step for so many rows: "flops" and more, a loop counted once.
+
+        Raises:
+            StopIteration: It has not been compiled for them.
+        """
+        return self._of(rows).cost_analysis()
+
+    def kernels(self, rows: int) -> int:
+        """Operations that wait for each other in the step's longest loop body; see `analysis`."""
+        bodies: list[int] = [0]
+        for line in self._of(rows).as_text().splitlines():
+            if line and not line.startswith(" "):
+                bodies.append(0)
+            elif _KERNEL.match(line):
+                bodies[-1] += 1
+        return max(bodies)
+
+    def _of(self, rows: int) -> Any:
+        return next(c for shape, c in self._compiled.items() if shape[:1] == (rows,))
