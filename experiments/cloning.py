@@ -10,9 +10,13 @@ and "the same through the codec" is covered:
     (clone - others) / (resynthesis - others)
 
 where each is a mean cosine: to the speaker, or to the other test speakers.
+
+Last, how often a recording of two people is noticed (`voiceloom.likeness`): halves of one clip, and
+halves of two speakers' clips put together.
 """
 
 import argparse
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +32,7 @@ import voiceloom
 from experiments import readings, report
 from voiceloom import judges
 from voiceloom.evaluate import CORPORA, JUDGES
+from voiceloom.likeness import STRANGERS, cosine
 from voiceloom.waveform import Waveform
 
 SETS = {"synthetic": "synthetic", "human": "human/crowd"}
@@ -96,6 +101,27 @@ def measure(
     return found
 
 
+def halves(
+    synth: voiceloom.Synthesizer, folder: Path, each: int, least_s: float = 4.0
+) -> dict[str, list[float]]:
+    """Likeness of the two halves of one speaker's clips, and of halves of different speakers'."""
+    mean = np.mean([synth.voice(name).vector for name in synth.voices], axis=0)
+    found = []
+    for name, lines in by_speaker(folder).items():
+        for line in [x for x in lines if x["seconds"] >= least_s][:each]:
+            sound = Waveform.load(folder / line["audio"])
+            parts = np.array_split(sound.samples, 2)
+            made = [synth.voice(Waveform(part, sound.sample_rate)).vector for part in parts]
+            found.append((name, made))
+    one = [cosine(*made, mean) for _, made in found]
+    two = [
+        cosine(a[0], b[1], mean)
+        for (first, a), (second, b) in itertools.product(found, found)
+        if first != second
+    ]
+    return {"one": one, "two": two}
+
+
 def covered(found: dict[str, dict[str, list]], resamples: int = 2000) -> judges.Interval:
     """How much of the way from somebody else to the resynthesis a clone goes; over speakers."""
     speakers = np.unique(found["clone"]["speaker"])
@@ -133,6 +159,19 @@ def markdown(found: dict[str, dict[str, dict[str, list]]]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def noticed(parts: dict[str, dict[str, list[float]]]) -> str:
+    """How often two people in a recording are noticed, and how often one is taken for two."""
+    rows = ["", "| halves of a recording | of one speaker | doubted, % | of two | doubted, % |"]
+    rows.append("|---|--:|--:|--:|--:|")
+    for name, kinds in parts.items():
+        told = (
+            f"{len(kinds[kind])} | {100 * np.mean(np.array(kinds[kind]) < STRANGERS):.0f}"
+            for kind in ("one", "two")
+        )
+        rows.append(f"| {name} | {' | '.join(told)} |")
+    return "\n".join(rows) + "\n"
+
+
 def picture(found: dict[str, dict[str, dict[str, list]]]) -> plt.Figure:
     """Where recordings, resyntheses and clones lie between the others and themselves."""
     figure, axes = plt.subplots(1, len(found), figsize=(10, 3), layout="constrained", squeeze=False)
@@ -162,7 +201,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name: measure(synth, speakers, args.corpora / corpus, texts, args.each)
         for name, corpus in SETS.items()
     }
-    report.write(args.out, markdown(found), found, picture(found))
+    parts = {name: halves(synth, args.corpora / corpus, args.each) for name, corpus in SETS.items()}
+    numbers = {"speakers": found, "halves": parts}
+    report.write(args.out, markdown(found) + noticed(parts), numbers, picture(found))
 
 
 if __name__ == "__main__":

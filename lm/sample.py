@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, UInt32
+from jaxtyping import Array, Bool, Float, Int, Shaped, UInt32
 
 from lm.config import Config
 from lm.layers import NEVER, BackboneState
@@ -138,6 +138,12 @@ def shift(state: SamplerState, units: Int[Array, " B"]) -> SamplerState:
     return state._replace(pointer=state.pointer - units)
 
 
+def sum_before(x: Shaped[Array, "B C"]) -> Shaped[Array, "B C"]:
+    """Of every place, the sum of those before it: one kernel, where cumsum is fourteen on a CPU."""
+    place = jnp.arange(x.shape[1])
+    return jnp.sum(jnp.where(place < place[:, None], x[:, None], 0), axis=-1)
+
+
 def draw(
     logits: Float[Array, "B K"],
     noise: Float[Array, "B C"],
@@ -149,7 +155,7 @@ def draw(
     inside = jnp.arange(noise.shape[-1]) < sampling.top_k[:, None]
     scaled = best / jnp.maximum(temperature, 1e-3)[:, None]
     mass = jax.nn.softmax(jnp.where(inside, scaled, NEVER), axis=-1)
-    inside &= jnp.cumsum(mass, axis=-1) - mass < sampling.top_p[:, None]
+    inside &= sum_before(mass) < sampling.top_p[:, None]
     inside = inside.at[:, 0].set(True)
     chosen = jnp.argmax(jnp.where(inside, best + temperature[:, None] * noise, NEVER), axis=-1)
     return jnp.take_along_axis(ids, chosen[:, None], axis=-1, mode="clip")[:, 0]
@@ -173,7 +179,7 @@ def draw_advance(
         text.steer.hold, state.pointer[:, None] + count[1:], axis=1, mode="clip"
     )
     # The units before the last one passed: none of them may be one that is to be held.
-    over = jnp.pad(jnp.cumsum(ahead[:, :-1], axis=1), ((0, 0), (2, 0))) > 0
+    over = jnp.pad(sum_before(ahead), ((0, 0), (1, 0))) > 0
     allowed = (count <= left) & ((count > 0) | ~due) & ((count == 0) | ~held) & ~over
     faster = jnp.log(sampling.rate)[:, None] - at(text.steer.stretch)
     logits = logits + count * TILT * faster

@@ -1,9 +1,10 @@
 """How like a clone is to its reference, by the model's own ear: no judge is needed.
 
-Everything is a cosine between voice vectors, which lie far apart for most pairs of speakers and
-close for two stretches of one. What a figure means is said by the two others: as like as one half
-of the recording is to the other is as good as it gets, as like as the nearest other voice is what
-a stranger would have.
+Everything is a cosine between voice vectors as seen from the mean of the release's voices: .8 for
+two stretches of one speaker, .2 for two speakers (medians of the held-out people and voices; seen
+from zero they would be .98 and .9). What a figure means is said by the two others: as like as one
+half of the recording is to the other is as good as it gets, as like as the nearest other voice is
+what a stranger would have.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,10 @@ import numpy as np
 from jaxtyping import Float
 
 from voiceloom.voice import Voice
+
+STRANGERS = 0.1
+"""Halves of a recording that are less alike may be two people's: so are four of ten pairs of
+people, and one of a hundred recordings of one (experiments/results/cloning.md)."""
 
 SENTENCE = "The quick brown fox jumps over the lazy dog, and nobody minds at all."
 
@@ -26,22 +31,43 @@ class Likeness(NamedTuple):
     nearest: str  # the other voice that is most like it
     nearest_likeness: float
 
-    def __str__(self) -> str:
+    @property
+    def doubt(self) -> str:
+        """What speaks against the recording; empty if nothing does."""
+        if self.halves >= STRANGERS:
+            return ""
         return (
+            f"the two halves of the recording are no more alike ({self.halves:.2f}) than two "
+            "people: is somebody else in it, or much noise? Take a stretch of one voice"
+        )
+
+    def __str__(self) -> str:
+        told = (
             f"{self.seconds:.1f} s of speech; the clone's speech is like it to {self.spoken:.2f} "
             f"(its own two halves: {self.halves:.2f}; nearest other voice, {self.nearest}: "
             f"{self.nearest_likeness:.2f})"
         )
+        return f"{told}\n{self.doubt}" if self.doubt else told
 
 
-def cosine(a: Float[np.ndarray, " Dv"], b: Float[np.ndarray, " Dv"]) -> float:
-    """The cosine of two voice vectors."""
+Vector = Float[np.ndarray, " Dv"]
+
+
+def cosine(a: Vector, b: Vector, mean: Vector | float = 0.0) -> float:
+    """The cosine of two voice vectors as seen from `mean`."""
+    a, b = a - mean, b - mean
     return float(a @ b / np.sqrt((a @ a) * (b @ b) + 1e-12))
 
 
-def nearest(voice: Voice, others: Mapping[str, Voice]) -> tuple[str, float]:
+def nearest(
+    voice: Voice, others: Mapping[str, Voice], mean: Vector | float = 0.0
+) -> tuple[str, float]:
     """The voice that is most like another one, which itself does not count."""
-    likeness = {n: cosine(voice.vector, v.vector) for n, v in others.items() if n != voice.name}
+    likeness = {
+        name: cosine(voice.vector, other.vector, mean)
+        for name, other in others.items()
+        if name != voice.name
+    }
     if not likeness:
         return "none", 0.0
     name = max(likeness, key=likeness.__getitem__)

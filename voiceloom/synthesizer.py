@@ -159,11 +159,14 @@ class Synthesizer:
         heard = self.engine.encode_voice(self.engine.codec.encode(said.samples[None])[0])
         others = self._voices | {name: self.library[name] for name in self.library.names}
         others = {name: v for name, v in others.items() if v.lm_hash == self._lm_hash}
+        own = [v.vector for v in self._voices.values()]
+        # Seen from a single voice every other one would be as far as that one.
+        mean = np.mean(own, axis=0) if len(own) > 2 else 0.0
         return Likeness(
             len(codes) * self.engine.frame_s,
-            likeness.cosine(*halves),
-            likeness.cosine(heard, voice.vector),
-            *likeness.nearest(voice, others),
+            likeness.cosine(*halves, mean),
+            likeness.cosine(heard, voice.vector, mean),
+            *likeness.nearest(voice, others, mean),
         )
 
     def say(self, text: str | Iterable[str], voice: VoiceLike, **how) -> Chunk:

@@ -8,7 +8,7 @@ import voiceloom
 from tests.voiceloom.tiny import speechlike
 from voiceloom import cli, synthesizer
 from voiceloom.library import CONSENT, Library
-from voiceloom.likeness import cosine, nearest
+from voiceloom.likeness import STRANGERS, Likeness, cosine, nearest
 from voiceloom.voice import CLIPPED, Voice, VoiceError, flat_tops
 from voiceloom.waveform import Waveform
 
@@ -93,3 +93,15 @@ def test_a_clipped_reference_is_refused(synth):
     assert flat_tops(loud) > CLIPPED and flat_tops(speechlike(3.0)) == 0.0
     with pytest.raises(voiceloom.VoiceError, match="clipped.*less gain"):
         synth.voice(Waveform(loud, 24_000))
+
+
+def test_halves_that_are_not_alike_are_doubted():
+    alike = Likeness(4.0, 0.8, 0.7, "bert", 0.3)
+    assert alike.doubt == "" and "\n" not in str(alike)
+    assert "somebody else" in str(alike._replace(halves=STRANGERS - 0.01))
+
+
+def test_likeness_is_seen_from_the_mean():
+    a, b = np.array([1.0, 0.1]), np.array([1.0, -0.1])
+    assert cosine(a, b) > 0.95
+    assert cosine(a, b, np.array([1.0, 0.0])) == pytest.approx(-1.0)

@@ -194,7 +194,8 @@ class Application:
             except VoiceError as error:
                 raise VoiceError(str(error).replace(file.name, "the recording")) from error
             self.synth.library.add(voice)
-            return self.synth.likeness(Path(file.name), voice)._asdict()
+            found = self.synth.likeness(Path(file.name), voice)
+            return found._asdict() | {"doubt": found.doubt}
 
     # ---- the rest ------------------------------------------------------------------------------
 

@@ -145,7 +145,7 @@ async function clone(blob, name) {
   await voices(made.id);
   const like = made.likeness;
   $("note").textContent = `${made.id}: like the recording to ${like.spoken.toFixed(2)}, nearest other voice ` +
-    `${like.nearest} ${like.nearest_likeness.toFixed(2)}. ${made.note}`;
+    `${like.nearest} ${like.nearest_likeness.toFixed(2)}. ${like.doubt} ${made.note}`;
 }
 
 async function record() {
