@@ -95,9 +95,10 @@ class Attention(nnx.Module):
 
     def project(self, x: Float[Array, "B T D"], by: Turn) -> tuple[Array, ...]:
         """Queries, keys (both turned to their positions) and values, each [B, T, H, Dh]."""
-        q, k, v = jnp.split(self.qkv(x), 3, axis=-1)
-        q, k, v = (a.reshape(*a.shape[:2], self.heads, -1) for a in (q, k, v))
-        return rotate(normalise(q), by), rotate(normalise(k), by), v
+        qkv = self.qkv(x).reshape(*x.shape[:2], 3 * self.heads, -1)
+        qk, v = jnp.split(qkv, [2 * self.heads], axis=2)
+        q, k = jnp.split(rotate(normalise(qk), by), 2, axis=2)
+        return q, k, v
 
     def __call__(
         self, x: Float[Array, "B T D"], by: Turn, mask: Bool[Array, "#B T T"]
@@ -141,8 +142,9 @@ def write(ring: Ring, k: Array, v: Array, pos: Int[Array, " B"]) -> Ring:
     slots = ring.keys.shape[2]
     start = max(0, k.shape[1] - slots)  # earlier ones would be overwritten in the same call
     slot = (pos[:, None] + jnp.arange(start, k.shape[1])) % slots
-    row = jnp.arange(k.shape[0])[:, None]
-    put = lambda cache, x: cache.at[row, :, slot].set(x[:, start:], unique_indices=True)  # noqa: E731
+    # Head by head: a single row, XLA would write as a slice, and copy the ring four times for it.
+    at = jnp.arange(k.shape[0])[:, None, None], jnp.arange(k.shape[2]), slot[..., None]
+    put = lambda cache, x: cache.at[at].set(x[:, start:], unique_indices=True)  # noqa: E731
     return Ring(put(ring.keys, k), put(ring.values, v))
 
 
