@@ -23,7 +23,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Float32, Int, Integer
 
-from codec import Codec
+from codec import pretrained
 from codec.bitstream.entropy import EntropyModel
 from codec.bitstream.token_file import Header
 from voiceloom import weights
@@ -59,12 +59,13 @@ class SpeechCodec:
         self.sample_rate, self.frame_rate = cfg.sample_rate, cfg.frame_rate
         self.frame_samples, self.delay_samples = cfg.frame_samples, cfg.delay_samples
         self.memory_frames, self.sizes, self.entropy = cfg.memory_frames, cfg.sizes, entropy
+        self._first = getattr(cfg, "first_frames", 1)
         self.hash = model.hash
         identity = model.hash + (entropy.fingerprint if entropy else "")
         self.model_id = hashlib.sha256(identity.encode()).digest()[:4]
         self._codec = nnx.merge(model.graphdef, model.params)
-        self._encode = Step(Codec.encode, model, donate=1)
-        self._decode = Step(Codec.decode, model, donate=1)
+        self._encode = Step(lambda codec, *args: codec.encode(*args), model, donate=1)
+        self._decode = Step(lambda codec, *args: codec.decode(*args), model, donate=1)
         self._step_encoder = Step(_step_encoder, model, donate=2)
         self._step_decoder = Step(_step_decoder, model, donate=2)
 
@@ -117,13 +118,13 @@ class SpeechCodec:
 
     def encoder(self, streams: int = 1) -> "CodecStream":
         """Streams that take samples [B, n * P] and give codes [B, n, Q] in all books."""
-        return CodecStream(
-            self._step_encoder, self._codec.init_encoder_state(streams), self.frame_samples
-        )
+        state = self._codec.init_encoder_state(streams)
+        return CodecStream(self._step_encoder, state, self.frame_samples, self._first)
 
     def decoder(self, streams: int = 1) -> "CodecStream":
         """Streams that take codes [B, n, Q] and give samples [B, n * P], `delay_samples` late."""
-        return CodecStream(self._step_decoder, self._codec.init_decoder_state(streams), 1)
+        state = self._codec.init_decoder_state(streams)
+        return CodecStream(self._step_decoder, state, 1, self._first)
 
     def header(self, books: int, packet_frames: int | None = None) -> Header:
         """The header of a token file of `books` books; raises ValueError beyond those there are."""
@@ -141,9 +142,10 @@ class SpeechCodec:
 class CodecStream:
     """Audio on its way through one half of the codec, B streams in one dispatch a frame."""
 
-    def __init__(self, step: Callable, state: Any, unit: int):
+    def __init__(self, step: Callable, state: Any, unit: int, first: int = 1):
         self._step, self._unit = step, unit
         self._state, self._fresh = state, jax.tree.map(np.asarray, state)
+        self._first, self._begun = first, False  # frames that a stream begins with, at least
 
     def push(
         self, block: Float[np.ndarray, "B S"] | Integer[np.ndarray, "B T Q"],
@@ -157,7 +159,7 @@ class CodecStream:
                 out of them means nothing.
 
         Raises:
-            ValueError: Not whole frames.
+            ValueError: Not whole frames, or too few to begin with (EnCodec mirrors its beginning).
         """
         count, rest = divmod(block.shape[1], self._unit)
         if rest or not count:
@@ -166,15 +168,24 @@ class CodecStream:
                 "the next push"
             )
         active = np.ones(len(block), bool) if active is None else active
+        first = 1 if self._begun else self._first
+        if count < first:
+            raise ValueError(f"a stream of this codec begins with {first} frames, not {count}")
+        self._begun = True
         kind = np.float32 if np.issubdtype(block.dtype, np.floating) else np.int32
         parts = []
-        for piece in np.split(block.astype(kind), count, axis=1):
+        ends = self._unit * np.arange(first, count)
+        for piece in np.split(block.astype(kind), ends, axis=1):
             out, self._state = self._step(piece, active, self._state)
             parts.append(np.asarray(out))
         return np.concatenate(parts, axis=1)
 
     def reset(self, rows: Bool[np.ndarray, " B"]) -> None:
-        """Makes the streams of these rows new ones."""
+        """Makes the streams of these rows new ones; all of them where they begin with a block."""
+        if self._first > 1:
+            if not rows.all():
+                raise ValueError("streams of this codec begin together")
+            self._begun = False
         self._state = _choose(jnp.asarray(rows), self._fresh, self._state)
 
 
@@ -182,14 +193,17 @@ def load_codec(path: str | os.PathLike | None = None, *, entropy: bool = True) -
     """The codec of a folder of weights, by default the repository's.
 
     Args:
-        path: Folder with codec.safetensors and codec.json.
+        path: Folder with codec.safetensors and codec.json; or with config.json and
+            model.safetensors, as transformers saves Mimi and EnCodec.
         entropy: Take up its entropy model, if there is one.
 
     Raises:
-        WeightsError: With the cause and the cure.
+        WeightsError, ImportFailed: With the cause and the cure.
     """
     use_compilation_cache()
     folder = Path(path or weights.DEFAULT)
+    if (folder / "config.json").exists() and not (folder / "codec.json").exists():
+        return SpeechCodec(weights.Model(*pretrained.load(folder)))
     model = weights.load_codec(folder)
     return SpeechCodec(model, weights.load_entropy(folder, model) if entropy else None)
 
@@ -207,11 +221,13 @@ def _choose(rows: Bool[Array, " B"], chosen: Any, others: Any) -> Any:
     return jax.tree.map(pick, chosen, others)
 
 
-def _step_encoder(codec: Codec, samples: Float[Array, "B S"], active: Bool[Array, " B"], state):
+def _step_encoder(
+    codec: nnx.Module, samples: Float[Array, "B S"], active: Bool[Array, " B"], state
+):
     codes, after = codec.encode(samples, state)
     return codes, _choose(active, after, state)
 
 
-def _step_decoder(codec: Codec, codes: Int[Array, "B T Q"], active: Bool[Array, " B"], state):
+def _step_decoder(codec: nnx.Module, codes: Int[Array, "B T Q"], active: Bool[Array, " B"], state):
     samples, after = codec.decode(codes, state)
     return samples, _choose(active, after, state)

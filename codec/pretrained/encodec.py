@@ -31,7 +31,7 @@ class Config:
     width: int  # of a book's vectors
 
     delay_samples = 0
-    mono = True
+    memory_frames = 2**31  # an LSTM forgets nothing for certain: decode from the beginning
 
     @property
     def frame_samples(self) -> int:
@@ -117,8 +117,8 @@ class Lstm(nnx.Module):
 
     def init_state(self, batch: int) -> tuple[LstmState, ...]:
         """Nothing heard yet."""
-        zero = jnp.zeros((batch, self.width))
-        return tuple(LstmState(zero, zero) for _ in self.inward)
+        shape = (batch, self.width)
+        return tuple(LstmState(jnp.zeros(shape), jnp.zeros(shape)) for _ in self.inward)
 
     def __call__(
         self, x: Float[Array, "B T C"], state: tuple[LstmState, ...] | None = None

@@ -41,8 +41,11 @@ class Config:
     width: int  # of a book's vectors
 
     delay_samples = 0
-    mono = True
-    first_frames = 1
+
+    @property
+    def memory_frames(self) -> int:
+        """A decoder that begins so many frames early says the same: windows and convolutions."""
+        return -(-self.layers * self.window // self.stride) + 2 * self.shape.kernel
 
     @property
     def frame_samples(self) -> int:
@@ -199,8 +202,8 @@ class Transformer(nnx.Module):
 
     def init_state(self, batch: int) -> TransformerState:
         """Nothing seen yet."""
-        zero = jnp.zeros((batch, self.window - 1, self.heads, self.head_width))
-        memories = tuple(Memory(zero, zero) for _ in self.layers)
+        shape = (batch, self.window - 1, self.heads, self.head_width)
+        memories = tuple(Memory(jnp.zeros(shape), jnp.zeros(shape)) for _ in self.layers)
         return TransformerState(memories, jnp.zeros(batch, jnp.int32))
 
     def __call__(

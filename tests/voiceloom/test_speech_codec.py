@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ import voiceloom
 from codec.bitstream.entropy import EntropyModel
 from codec.bitstream.token_file import Reader, TokenFileError
 from data.audio import AudioError
+from tests.codec.pretrained.reference import noise
 from tests.codec.test_bitstream import made_tables
 from tests.voiceloom.tiny import CODEC, speechlike
 from voiceloom import cli, coding, weights
 
 P = CODEC.frame_samples
+PUBLISHED = Path(__file__).parents[1] / "codec" / "pretrained"
 
 
 @pytest.fixture(scope="module")
@@ -338,3 +341,20 @@ def test_an_entropy_model_that_does_not_belong_is_refused(release, tmp_path, dam
         path.write_bytes((release / "voices.safetensors").read_bytes())
     with pytest.raises(voiceloom.WeightsError, match="another codec|damaged"):
         voiceloom.load_codec(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mimi", "encodec"])
+def test_published_codecs_are_loaded_alike(name):
+    codec = voiceloom.load_codec(PUBLISHED / name)
+    samples = noise(24_001)[:, : 24_000 // codec.frame_samples * codec.frame_samples]
+    codes = codec.encode(samples)
+    assert codes.shape == (3, codec.frames(samples.shape[1]), len(codec.sizes))
+    heard, said = codec.encoder(3), codec.decoder(3)
+    first = 9 * codec.frame_samples
+    parts = [heard.push(samples[:, :first]), heard.push(samples[:, first:])]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), codes)
+    made = np.concatenate([said.push(codes[:, :9]), said.push(codes[:, 9:])], axis=1)
+    np.testing.assert_allclose(made, codec.decode(codes), atol=1e-4, rtol=1e-4)
+    if name == "encodec":
+        with pytest.raises(ValueError, match="begins with 7 frames"):
+            codec.encoder().push(samples[:1, : codec.frame_samples])
