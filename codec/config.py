@@ -11,8 +11,18 @@ import dataclasses
 import math
 
 
+class Rates:
+    """What follows from the frame rate and the sizes of the books, whatever the codec."""
+
+    first_frames = 1  # least frames of a stream's first block
+
+    def nominal_kbps(self, books: int) -> float:
+        """Kilobits a second of the first `books` books, without entropy coding or framing."""
+        return self.frame_rate * sum(map(math.log2, self.sizes[:books])) / 1000
+
+
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Rates):
     """Sizes of the codec; every derived rate is a property.
 
     Attributes:
@@ -61,10 +71,6 @@ class Config:
         """Entries of each book."""
         first = self.first_entries if self.quantizer == "split" else self.entries
         return (first,) + (self.entries,) * (self.books - 1)
-
-    def nominal_kbps(self, books: int) -> float:
-        """Kilobits a second of the first `books` books, without entropy coding or framing."""
-        return self.frame_rate * sum(map(math.log2, self.sizes[:books])) / 1000
 
     @property
     def hop(self) -> int:

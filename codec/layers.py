@@ -7,6 +7,8 @@ ConvNeXt: Liu et al. 2022, arXiv 2201.03545; as a vocoder trunk: Vocos, arXiv 23
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -51,11 +53,11 @@ class Block(nnx.Module):
         return x + self.scale[...] * y, state
 
 
-class Trunk(nnx.Module):
-    """Blocks in a row; the state is the tuple of theirs."""
+class Chain(nnx.Module):
+    """Stateful modules in a row; the state is the tuple of theirs."""
 
-    def __init__(self, blocks: int, width: int, expansion: int, kernel: int, *, rngs: nnx.Rngs):
-        self.blocks = nnx.List([Block(width, expansion, kernel, rngs=rngs) for _ in range(blocks)])
+    def __init__(self, blocks: Sequence[nnx.Module]):
+        self.blocks = nnx.List(blocks)
 
     def init_state(self, batch: int) -> tuple:
         """One state per block."""
@@ -69,3 +71,10 @@ class Trunk(nnx.Module):
             x, past = block(x, past)
             after.append(past)
         return x, tuple(after)
+
+
+class Trunk(Chain):
+    """ConvNeXt blocks in a row."""
+
+    def __init__(self, blocks: int, width: int, expansion: int, kernel: int, *, rngs: nnx.Rngs):
+        super().__init__([Block(width, expansion, kernel, rngs=rngs) for _ in range(blocks)])

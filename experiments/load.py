@@ -79,7 +79,7 @@ class Client:
     async def turn(self, ask: Ask) -> Heard:
         """Says something and listens to the end, or to where it is enough."""
         refused = await self._start(ask)
-        playback, sent = Playback(BUFFER_S), time.perf_counter()
+        playback = Playback(BUFFER_S)
         writer = asyncio.create_task(self._write(ask))
         first = audible = spoken = None
         late_s, due, report = 0.0, math.inf, {}

@@ -20,12 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 import psutil
 
-from data.phones import Units
 from experiments import report
 from experiments.throughput import machine
 from voiceloom import weights
-from voiceloom.batch import Batch
-from voiceloom.engine import BUCKETS, MAX_FRAMES, Engine
+from voiceloom.batch import talking
+from voiceloom.engine import MAX_FRAMES, Engine
 from voiceloom.weights import Model
 
 STREAMS = (1, 4, 16)
@@ -95,11 +94,7 @@ def _read(model: Model, unread: Sequence[str]) -> float:
 
 def measure(engine: Engine, streams: int, seconds: float = 2.0) -> Measured:
     """Median times of a frame in dispatches of MAX_FRAMES."""
-    batch = Batch(engine, streams)
-    ones = np.ones(BUCKETS[-1], np.int32)
-    for seed in range(streams):
-        slot = batch.open(np.zeros(engine.voice_width, np.float32), seed=seed)
-        slot.begin(Units(ones, ones, ones, np.ones((len(ones), 2), np.int32)))
+    batch = talking(engine, streams)
     blocks, begun = [], time.perf_counter()
     batch.frames(range(streams), MAX_FRAMES)
     while len(blocks) < 5 or time.perf_counter() - begun < seconds:

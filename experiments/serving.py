@@ -7,8 +7,8 @@ A server process is started as a user would start it; clients in this process ta
 sockets, listen in real time and note when playback stood still. What the clients' process takes of
 the cores is told apart: it sits on the same machine.
 
-    start      a process until its first audio, with a warm compilation cache
-    one        a stream alone: all text at once; word by word, two words behind the writer
+    one        a process until its first audio, with a warm compilation cache; a stream alone: all
+               text at once; word by word, two words behind the writer
     many       sixteen streams without a pause, for minutes; then more, to the limit
     overload   three times as many clients as there is room for
     interrupt  at random: is what was said what was heard? asked of an independent aligner too
@@ -18,18 +18,15 @@ the cores is told apart: it sits on the same machine.
 
 import argparse
 import asyncio
-import contextlib
 import json
 import math
 import re
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib
 
@@ -44,6 +41,7 @@ from data.phones import SYMBOLS
 from experiments import load, report, serving_sim
 from experiments.align import Phones
 from experiments.load import Ask, Heard
+from experiments.server_process import Server, serving
 from experiments.throughput import OTHERS_CORES, PAGE, REQUESTS, Others, machine
 from lm import aligner
 from lm.aligner_task import pauses
@@ -57,53 +55,8 @@ VOICES = ("af_heart", "am_michael", "bf_emma", "bm_george")
 SENTENCES = (*REQUESTS, *re.findall(r"[^.?]+[.?]", PAGE))
 STREAMS = SIZES[-1]
 BATCHES = (1, 4, 16, 32)
-START_LIMIT_S = 300.0
-
-
-class Server(NamedTuple):
-    """A server process."""
-
-    url: str
-    process: psutil.Process
-    start_s: float  # until its first request was heard
-
-    def metrics(self) -> dict[str, float]:
-        """Every sample that /metrics gives."""
-        text = urllib.request.urlopen(f"{self.url}/metrics").read().decode()
-        lines = (line.rsplit(" ", 1) for line in text.splitlines() if line and line[0] != "#")
-        return {name.strip(): float(value) for name, value in lines}
-
-    def busy_s(self) -> float:
-        """Processor time it has used."""
-        return sum(self.process.cpu_times()[:2])
-
-
-@contextlib.contextmanager
-def serving(streams: int, *options: str) -> Iterator[Server]:
-    """A server process for so many streams."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "voiceloom.cli", "serve", "--port", str(port)]
-    begun = time.perf_counter()
-    process = subprocess.Popen(
-        [*command, "--streams", str(streams), *options],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    try:
-        while True:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"{url}/health")
-                break
-            if process.poll() is not None or time.perf_counter() - begun > START_LIMIT_S:
-                raise RuntimeError(f"no server: {' '.join(command)}")
-            time.sleep(0.02)
-        asyncio.run(load.in_turn(url, [Ask(REQUESTS[3], VOICES[0], enough_s=0.08)]))
-        yield Server(url, psutil.Process(process.pid), time.perf_counter() - begun)
-    finally:
-        process.terminate()
-        process.wait()
+FIRST = Ask(REQUESTS[3], VOICES[0], enough_s=0.08)
+"""Said to every server before it is measured."""
 
 
 def asks(rng: np.random.Generator, count: int, **how) -> list[Ask]:
@@ -136,9 +89,9 @@ def together(server: Server, count: int, seconds: float) -> dict[str, Any]:
 def one() -> dict[str, Any]:
     """A stream alone, and how long a process takes to its first audio."""
     rng = np.random.default_rng(0)
-    with serving(STREAMS):
+    with serving(STREAMS, FIRST):
         pass  # the compilation cache is warm from here on
-    with serving(STREAMS) as server:
+    with serving(STREAMS, FIRST) as server:
         heard = asyncio.run(load.in_turn(server.url, asks(rng, 5)))
         begun = asks(rng, 60, lookahead=None, enough_s=0.5)
         whole = asyncio.run(load.in_turn(server.url, begun))
@@ -156,10 +109,10 @@ def one() -> dict[str, Any]:
 def many(minutes: float) -> list[dict[str, Any]]:
     """Streams without a pause: `STREAMS` for so long, then more, to the limit, a minute each."""
     found = []
-    with serving(STREAMS) as server:
+    with serving(STREAMS, FIRST) as server:
         found.append(together(server, STREAMS, 60 * minutes))
     for streams in (24, 32, 40, 48):
-        with serving(streams) as server:
+        with serving(streams, FIRST) as server:
             found.append(together(server, streams, min(60.0, 60 * minutes)))
         if found[-1]["refused"] or found[-1]["dry_turns"]:
             break
@@ -168,7 +121,7 @@ def many(minutes: float) -> list[dict[str, Any]]:
 
 def overload(minutes: float) -> dict[str, Any]:
     """Three times as many clients as rows."""
-    with serving(STREAMS) as server:
+    with serving(STREAMS, FIRST) as server:
         return together(server, 3 * STREAMS, min(120.0, 60 * minutes))
 
 
@@ -183,7 +136,7 @@ def interrupt(count: int = 40) -> dict[str, Any]:
         ask._replace(enough_s=float(rng.uniform(0.3, 5.0)))
         for ask in (asks(rng, 1)[0] for _ in range(count))
     ]
-    with serving(1) as server:
+    with serving(1, FIRST) as server:
         heard = asyncio.run(load.in_turn(server.url, wanted))
     synth, phones = voiceloom.load(warm=False), Phones()
     cut = [(a, h) for a, h in zip(wanted, heard, strict=True) if h.spoken is not None]
@@ -229,7 +182,7 @@ def simulator(seconds: float = 120.0) -> list[dict[str, Any]]:
                 [a._replace(enough_s=p * about_s(a)) for a, p in zip(own, part, strict=True)]
             )
             thinks.append(rng.exponential(serving_sim.THINK_S, len(own)).tolist())
-        with serving(STREAMS) as server:
+        with serving(STREAMS, FIRST) as server:
             turns = asyncio.run(load.at_once(server.url, clients, seconds, thinks))
             metrics = server.metrics()
         flat = [turn for own in turns for turn in own]

@@ -254,6 +254,19 @@ def warm(engine: Engine, size: int = 1) -> None:
     batch = Batch(engine, size)
     slot = batch.open(np.zeros(engine.voice_width, np.float32), seed=0)
     for count in BUCKETS:
-        ones = np.ones(count, np.int32)
-        slot.begin(Units(ones, ones, ones, np.ones((count, 2), np.int32)))
+        slot.begin(_made_up(count))
     slot.frames(1)
+
+
+def talking(engine: Engine, size: int) -> Batch:
+    """A batch with every row speaking a long made-up text: to measure dispatches on."""
+    batch = Batch(engine, size)
+    for seed in range(size):
+        slot = batch.open(np.zeros(engine.voice_width, np.float32), seed=seed)
+        slot.begin(_made_up(BUCKETS[-1]))
+    return batch
+
+
+def _made_up(count: int) -> Units:
+    ones = np.ones(count, np.int32)
+    return Units(ones, ones, ones, np.ones((count, 2), np.int32))

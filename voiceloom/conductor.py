@@ -17,12 +17,9 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from data.phones import Units
 from voiceloom import scheduler, spoken
-from voiceloom.batch import Batch, warm
-from voiceloom.engine import BUCKETS, MAX_FRAMES, Engine
+from voiceloom.batch import Batch, talking, warm
+from voiceloom.engine import MAX_FRAMES, Engine
 from voiceloom.scheduler import Policy
 from voiceloom.speaker import Report, Speaker
 from voiceloom.spoken import Spoken
@@ -66,11 +63,7 @@ def measure_costs(engine: Engine, sizes: tuple[int, ...] = SIZES, times: int = 1
     fixed, per_frame = {}, {}
     for size in sizes:
         warm(engine, size)
-        batch = Batch(engine, size)
-        slots = [batch.open(np.zeros(engine.voice_width, np.float32), seed=i) for i in range(size)]
-        ones = np.ones(BUCKETS[-1], np.int32)
-        for slot in slots:
-            slot.begin(Units(ones, ones, ones, np.ones((len(ones), 2), np.int32)))
+        batch = talking(engine, size)
         slowest = {}
         for frames in (1, MAX_FRAMES):
             taken = []

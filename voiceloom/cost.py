@@ -15,9 +15,8 @@ import numpy as np
 from flax import nnx
 
 import lm
-from data.phones import Units
-from voiceloom.batch import Batch
-from voiceloom.engine import BUCKETS, MAX_FRAMES, Engine
+from voiceloom.batch import talking
+from voiceloom.engine import MAX_FRAMES, Engine
 from voiceloom.scheduler import DEFAULT
 from voiceloom.weights import Model, Weights
 
@@ -58,11 +57,7 @@ class Load(NamedTuple):
 
 def measure(engine: Engine, streams: int, seconds: float = 1.5) -> Load:
     """Times dispatches of one frame and of MAX_FRAMES with all rows speaking; compiles first."""
-    batch = Batch(engine, streams)
-    ones = np.ones(BUCKETS[-1], np.int32)
-    units = Units(ones, ones, ones, np.ones((len(ones), 2), np.int32))
-    for seed in range(streams):
-        batch.open(np.zeros(engine.voice_width, np.float32), seed=seed).begin(units)
+    batch = talking(engine, streams)
     batch.frames(range(streams), 1)
     typical = {}
     for frames in (1, MAX_FRAMES):

@@ -59,7 +59,7 @@ class SpeechCodec:
         self.sample_rate, self.frame_rate = cfg.sample_rate, cfg.frame_rate
         self.frame_samples, self.delay_samples = cfg.frame_samples, cfg.delay_samples
         self.memory_frames, self.sizes, self.entropy = cfg.memory_frames, cfg.sizes, entropy
-        self._first = getattr(cfg, "first_frames", 1)
+        self._first = cfg.first_frames
         self.hash = model.hash
         identity = model.hash + (entropy.fingerprint if entropy else "")
         self.model_id = hashlib.sha256(identity.encode()).digest()[:4]

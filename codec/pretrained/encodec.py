@@ -1,7 +1,7 @@
 """EnCodec at 24 kHz (Defossez et al. 2022, arXiv:2210.13438): 75 frames a second, 32 books.
 
 A SEANet with a two-layer LSTM in encoder and decoder, and residual vectors. Its convolutions mirror
-the first inputs to the left of the beginning: a stream must begin with `FIRST` frames at least, or
+the first inputs to the left of the beginning: a stream must begin with `first_frames` at least, or
 what stands before the first of them is not known yet.
 """
 
@@ -16,41 +16,22 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from codec.pretrained import seanet
-from codec.pretrained.seanet import EXACT, Shape
+from codec.pretrained.seanet import EXACT, Published, Shape
 from codec.pretrained.tensors import ImportFailed, Tensors
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Published):
     """What a published config says, as far as it can vary here."""
 
-    shape: Shape
     lstm_layers: int
-    sample_rate: int
-    sizes: tuple[int, ...]  # entries of each book
-    width: int  # of a book's vectors
 
-    delay_samples = 0
     memory_frames = 2**31  # an LSTM forgets nothing for certain: decode from the beginning
 
     @property
-    def frame_samples(self) -> int:
-        """Samples of a frame."""
-        return math.prod(self.shape.ratios)
-
-    @property
-    def frame_rate(self) -> float:
-        """Frames a second."""
-        return self.sample_rate / self.frame_samples
-
-    @property
     def first_frames(self) -> int:
-        """Least frames of a stream's first block: what the widest mirror needs."""
+        """What the widest mirror needs."""
         return max(self.shape.kernel, self.shape.last_kernel)
-
-    def nominal_kbps(self, books: int) -> float:
-        """Kilobits a second of the codes of so many books."""
-        return sum(map(math.log2, self.sizes[:books])) * self.frame_rate / 1000
 
 
 def read_config(told: dict[str, Any]) -> Config:
@@ -87,7 +68,7 @@ def read_config(told: dict[str, Any]) -> Config:
         shortcut=told.get("use_conv_shortcut", True),
     )
     width = told.get("codebook_dim") or shape.hidden
-    return Config(shape, told.get("num_lstm_layers", 2), rate, (size,) * books, width)
+    return Config(shape, rate, (size,) * books, width, told.get("num_lstm_layers", 2))
 
 
 class LstmState(NamedTuple):

@@ -17,18 +17,16 @@ from jaxtyping import Array, Bool, Float, Int
 
 from codec.pretrained import seanet
 from codec.pretrained.encodec import Residual
-from codec.pretrained.seanet import EXACT, Conv, Past, Shape, Transposed
+from codec.pretrained.seanet import EXACT, Conv, Past, Published, Shape, Transposed
 from codec.pretrained.tensors import ImportFailed, Tensors
 
 _LEAST_USAGE = 1e-5  # a table is a sum of vectors over their number; an entry may have none
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Published):
     """What a published config says, as far as it can vary here."""
 
-    shape: Shape
-    sample_rate: int
     stride: int  # frames of the transformer to a frame of codes
     layers: int
     heads: int
@@ -36,30 +34,17 @@ class Config:
     window: int  # frames that the transformers see, their own included
     theta: float
     epsilon: float
-    sizes: tuple[int, ...]  # entries of each book
     semantic: int  # the first books, which stand apart
-    width: int  # of a book's vectors
 
-    delay_samples = 0
+    @property
+    def frame_samples(self) -> int:
+        """Samples of a frame."""
+        return super().frame_samples * self.stride
 
     @property
     def memory_frames(self) -> int:
         """A decoder that begins so many frames early says the same: windows and convolutions."""
         return -(-self.layers * self.window // self.stride) + 2 * self.shape.kernel
-
-    @property
-    def frame_samples(self) -> int:
-        """Samples of a frame."""
-        return math.prod(self.shape.ratios) * self.stride
-
-    @property
-    def frame_rate(self) -> float:
-        """Frames a second."""
-        return self.sample_rate / self.frame_samples
-
-    def nominal_kbps(self, books: int) -> float:
-        """Kilobits a second of the codes of so many books."""
-        return sum(map(math.log2, self.sizes[:books])) * self.frame_rate / 1000
 
 
 def read_config(told: dict[str, Any]) -> Config:

@@ -7,7 +7,9 @@ and a last block that does not fill a stride is filled up on the right in the sa
 layer, as the reference does (Tagliasacchi et al. 2020; Defossez et al. 2022, arXiv:2210.13438).
 """
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -16,6 +18,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from codec.config import Rates
+from codec.layers import Chain
 from codec.pretrained.tensors import Tensors
 
 Maker = Callable[[Tensors, str, int], nnx.Module]
@@ -170,28 +174,6 @@ class Elu(nnx.Module):
         return jax.nn.elu(x), ()
 
 
-class Chain(nnx.Module):
-    """Layers in a row; the state is the tuple of theirs."""
-
-    def __init__(self, layers: Sequence[nnx.Module]):
-        self.layers = nnx.List(layers)
-
-    def init_state(self, batch: int) -> tuple:
-        """One state a layer."""
-        return tuple(layer.init_state(batch) for layer in self.layers)
-
-    def __call__(
-        self, x: Float[Array, "B T C"], state: tuple | None = None
-    ) -> tuple[Float[Array, "B N O"], tuple]:
-        """`x` through all layers, and the new states."""
-        state = self.init_state(x.shape[0]) if state is None else state
-        after = []
-        for layer, past in zip(self.layers, state, strict=True):
-            x, past = layer(x, past)
-            after.append(past)
-        return x, tuple(after)
-
-
 class Shape(NamedTuple):
     """Of a SEANet, as the configs name it."""
 
@@ -206,6 +188,28 @@ class Shape(NamedTuple):
     compress: int
     mode: str
     shortcut: bool
+
+
+@dataclass(frozen=True)
+class Published(Rates):
+    """What the published configs have in common."""
+
+    shape: Shape
+    sample_rate: int
+    sizes: tuple[int, ...]  # entries of each book
+    width: int  # of a book's vectors
+
+    delay_samples = 0
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples of a frame."""
+        return math.prod(self.shape.ratios)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second."""
+        return self.sample_rate / self.frame_samples
 
 
 def encoder(tensors: Tensors, name: str, shape: Shape, middle: Sequence[Maker] = ()) -> Chain:

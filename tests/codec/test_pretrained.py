@@ -48,7 +48,7 @@ def test_codes_and_samples_are_those_of_transformers(loaded):
 def test_a_stream_is_the_whole(loaded):
     cfg, encode, decode, _, lengths = loaded
     whole = noise(max(lengths))
-    size, first = cfg.frame_samples, getattr(cfg, "first_frames", 1)
+    size, first = cfg.frame_samples, cfg.first_frames
     codes, _ = encode(whole)
     samples, _ = decode(codes)
     assert codes.shape[1] > first + 4

@@ -3,12 +3,9 @@
 import asyncio
 import contextlib
 import json
-import threading
-import time
 
 import openai
 import pytest
-import uvicorn
 import websockets
 from starlette.applications import Starlette
 from starlette.responses import StreamingResponse
@@ -16,7 +13,7 @@ from starlette.routing import Route
 
 from examples.duplex import Duplex, converse
 from tests.voiceloom.conftest import compilation_cache, library, release, synth  # noqa: F401
-from tests.voiceloom.test_server import running
+from tests.voiceloom.test_server import hosted, running
 
 ANSWERS = (
     "One two three four five six seven eight nine ten, and so on, and on, and on, for ever.",
@@ -44,15 +41,8 @@ def language_model():
         return StreamingResponse(events(), media_type="text/event-stream")
 
     app = Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}/v1", told
-    server.should_exit = True
-    thread.join()
+    with hosted(app) as url:
+        yield f"{url}/v1", told
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,34 +19,13 @@ import soundfile
 import websockets
 from websockets.sync.client import connect
 
+from experiments.server_process import started
 from tests.voiceloom.tiny import speechlike
 
 TEXT = "Good evening, friend. It is late."
 LONG = "One two three four five six seven eight nine ten. " * 60
+SERVE = ("--streams", "4", "--weights")
 CHROMIUM = shutil.which("chromium")
-
-
-@contextlib.contextmanager
-def serving(release, *options):
-    """A server process of the tiny release: its URL and itself."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "voiceloom.cli", "serve", "--weights", str(release)]
-    process = subprocess.Popen([*command, "--port", str(port), *options], stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(lambda: process.poll() is None and is_up(url), 120, "the server is up")
-        yield url, process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def is_up(url):
-    with contextlib.suppress(httpx.TransportError):
-        return httpx.get(f"{url}/health").status_code == 200
-    return False
 
 
 def wait_for(what, seconds, name):
@@ -70,7 +48,7 @@ def speech(url, text=TEXT):
 def server(release, compilation_cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_COMPILATION_CACHE_DIR", compilation_cache)
-        with serving(release, "--streams", "4", "--wait", "60") as found:
+        with started(*SERVE, str(release), "--wait", "60", limit_s=120) as found:
             yield found
 
 
@@ -168,7 +146,7 @@ def test_two_hundred_mad_clients_leave_nothing_behind(server):
 def test_a_signal_lets_the_streams_come_to_their_end(release, compilation_cache, monkeypatch):
     text = "One two three four five six seven eight nine ten. " * 3
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", compilation_cache)
-    with serving(release, "--streams", "4") as (url, process):
+    with started(*SERVE, str(release), limit_s=120) as (url, process):
         whole = speech(url, text)
         asked = {"input": text, "voice": "anna", "response_format": "pcm"}
         with httpx.stream("POST", f"{url}/v1/audio/speech", json=asked, timeout=60) as answer:

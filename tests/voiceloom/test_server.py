@@ -27,10 +27,8 @@ FAST = Costs({4: 0.004}, {4: 0.001})
 
 
 @contextlib.contextmanager
-def running(synth, settings=None, policy=DEFAULT, costs=FAST):
-    """A server in a thread, on a port of its own: its base URL and its conductor."""
-    conductor = Conductor(synth, policy, (4,), costs)
-    app = make_app(synth, conductor, settings or Settings())
+def hosted(app):
+    """The URL of an application on a port of its own, in a thread."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -38,10 +36,20 @@ def running(synth, settings=None, policy=DEFAULT, costs=FAST):
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield f"http://127.0.0.1:{port}", conductor
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
         thread.join()
+
+
+@contextlib.contextmanager
+def running(synth, settings=None, policy=DEFAULT, costs=FAST):
+    """A server in a thread, on a port of its own: its base URL and its conductor."""
+    conductor = Conductor(synth, policy, (4,), costs)
+    try:
+        with hosted(make_app(synth, conductor, settings or Settings())) as url:
+            yield url, conductor
+    finally:
         conductor.close()
         assert not conductor.sessions and not conductor._batch.slots
 
