@@ -9,6 +9,6 @@ stream. Nothing here needs torch, and nothing of a file is executed.
 """
 
 from codec.pretrained.loading import Pretrained, load
-from codec.pretrained.tensors import ImportFailed
+from data.published import ImportFailed
 
 __all__ = ["ImportFailed", "Pretrained", "load"]

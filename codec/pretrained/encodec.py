@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from codec.pretrained import seanet
 from codec.pretrained.seanet import EXACT, Published, Shape
-from codec.pretrained.tensors import ImportFailed, Tensors
+from data.published import ImportFailed, Tensors
 
 
 @dataclass(frozen=True)

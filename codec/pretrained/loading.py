@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from flax import nnx
 
 from codec.pretrained import encodec, mimi
-from codec.pretrained.tensors import ImportFailed, Tensors, read_config
+from data.published import ImportFailed, Tensors, read_config
 
 
 class Pretrained(NamedTuple):

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 from codec.pretrained import seanet
 from codec.pretrained.encodec import Residual
 from codec.pretrained.seanet import EXACT, Conv, Past, Published, Shape, Transposed
-from codec.pretrained.tensors import ImportFailed, Tensors
+from data.published import ImportFailed, Tensors
 
 _LEAST_USAGE = 1e-5  # a table is a sum of vectors over their number; an entry may have none
 

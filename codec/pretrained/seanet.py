@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float
 
 from codec.config import Rates
 from codec.layers import Chain
-from codec.pretrained.tensors import Tensors
+from data.published import Tensors
 
 Maker = Callable[[Tensors, str, int], nnx.Module]
 """A layer of a SEANet's middle, from its tensors' name and its width."""
