@@ -17,12 +17,14 @@ from voiceloom.waveform import Chunk, Waveform
 
 if TYPE_CHECKING:
     from data.text import TextError
+    from voiceloom.hub import HubError
     from voiceloom.speech_codec import SpeechCodec, load_codec
     from voiceloom.synthesizer import Speech, Synthesizer, load
     from voiceloom.voice import Voice, VoiceError
     from voiceloom.weights import WeightsError
 
 _HOME = {
+    "HubError": "voiceloom.hub",
     "load": "voiceloom.synthesizer",
     "load_codec": "voiceloom.speech_codec",
     "SpeechCodec": "voiceloom.speech_codec",
@@ -36,6 +38,7 @@ _HOME = {
 
 __all__ = [
     "Chunk",
+    "HubError",
     "Speech",
     "SpeechCodec",
     "Synthesizer",

@@ -14,7 +14,6 @@ import hashlib
 import math
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -26,7 +25,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int, Integer
 from codec import pretrained
 from codec.bitstream.entropy import EntropyModel
 from codec.bitstream.token_file import Header
-from voiceloom import weights
+from voiceloom import hub, weights
 from voiceloom.step import Step, use_compilation_cache
 
 BLOCK = 25
@@ -194,14 +193,15 @@ def load_codec(path: str | os.PathLike | None = None, *, entropy: bool = True) -
 
     Args:
         path: Folder with codec.safetensors and codec.json; or with config.json and
-            model.safetensors, as transformers saves Mimi and EnCodec.
+            model.safetensors, as transformers saves Mimi and EnCodec; or the name of such a model
+            at Hugging Face: "kyutai/mimi".
         entropy: Take up its entropy model, if there is one.
 
     Raises:
-        WeightsError, ImportFailed: With the cause and the cure.
+        WeightsError, ImportFailed, HubError: With the cause and the cure.
     """
     use_compilation_cache()
-    folder = Path(path or weights.DEFAULT)
+    folder = hub.folder(path or weights.DEFAULT)
     if (folder / "config.json").exists() and not (folder / "codec.json").exists():
         return SpeechCodec(weights.Model(*pretrained.load(folder)))
     model = weights.load_codec(folder)
