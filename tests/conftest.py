@@ -1,5 +1,42 @@
-"""Checks the shapes in the packages' signatures while the tests run, and only then."""
+"""What all tests share: shapes are checked, compiled steps are kept, and a tiny release."""
 
-from jaxtyping import install_import_hook
+import atexit
+import os
+import shutil
+import tempfile
+
+# Before jax is imported. Every worker and every process that a test starts inherits it: what one
+# has compiled none compiles again (most of the suite's time is compiling).
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="voiceloom-tests-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+
+from jaxtyping import install_import_hook  # noqa: E402
 
 install_import_hook(["codec", "lm", "data", "voiceloom"], "beartype.beartype")
+
+import pytest  # noqa: E402
+
+import voiceloom  # noqa: E402
+from tests.voiceloom.tiny import write_release  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def library(tmp_path_factory):
+    """Nobody's own voices are listed or touched."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VOICELOOM_VOICES", str(tmp_path_factory.mktemp("voices")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory):
+    """Folder of a release of two tiny random models, written and loaded as a real one."""
+    return write_release(tmp_path_factory.mktemp("release"))
+
+
+@pytest.fixture(scope="session")
+def synth(release):
+    """A synthesizer of the tiny release."""
+    return voiceloom.load(release, warm=False)

@@ -16,11 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int
 
-from data.markup import Steer, steer_nothing
+from data.markup import Steer
 from data.phones import Units
-from lm import sample
-from lm.text import FREE
-from lm.text import Steer as TextSteer
 from voiceloom import loudness
 from voiceloom.engine import BUCKETS, Engine
 
@@ -48,7 +45,7 @@ class Batch:
         self._lm, self._decoder = states.lm, states.decoder
         self._text = None
         self._voice = np.zeros((size, engine.voice_width), np.float32)
-        self._sampling = jax.tree.map(np.array, sample.Sampling.default(size))
+        self._sampling = engine.sampling(size)
         self._loudness = [loudness.init_state(1)] * size
         self._late = [engine.delay_samples] * size  # samples to drop: the codec's delay, once
 
@@ -75,21 +72,11 @@ class Batch:
         Raises:
             ValueError: Pitch is asked of a model that has no prosody stream, or no row is free.
         """
-        if not self.engine.steerable and (pitch, pitch_range) != (0.0, 1.0):
-            raise ValueError("these weights have no prosody stream: pitch cannot be asked for")
+        wanted = self.engine.settings(temperature, rate, pitch, pitch_range)
         free = [row for row in range(self.size) if row not in self.slots]
         if not free:
             raise ValueError(f"all {self.size} rows are taken: close one, or grow the batch")
-        row, default = free[0], jax.tree.map(lambda a: a[0], sample.Sampling.default(1))
-        hotter = 1.0 if temperature is None else temperature / default.temperature
-        wanted = default._replace(
-            temperature=hotter * default.temperature,
-            depth_temperature=hotter * default.depth_temperature,
-            prosody_temperature=hotter * default.prosody_temperature,
-            rate=rate,
-            pitch=pitch,
-            pitch_range=pitch_range,
-        )
+        row = free[0]
         for values, value in zip(self._sampling, wanted, strict=True):
             values[row] = value
         self._voice[row] = voice
@@ -110,25 +97,7 @@ class Batch:
         fresh: bool,
     ) -> None:
         """Text for a row: see `Slot.begin` (`fresh`) and `Slot.extend`."""
-        count = len(units.symbol)
-        bucket = next((b for b in BUCKETS if b >= count), None)
-        if bucket is None:
-            raise ValueError(f"{count} units in one segment, at most {BUCKETS[-1]}: split it")
-        pad = lambda a: np.pad(a, (0, bucket - count))[None]  # noqa: E731
-        steer = steer_nothing(count) if steer is None else steer
-        one = self.engine.encode_text(
-            *(pad(a) for a in units[:3]),
-            np.array([count], np.int32),
-            np.array([bucket if lookahead is None else lookahead], np.int32),
-            np.array([complete]),
-            TextSteer(
-                hold=pad(np.ceil(steer.hold_s / self.engine.frame_s).astype(np.int32)),
-                stretch=pad(steer.stretch),
-                lift=pad(steer.lift),
-                level=pad(steer.level),
-                least=pad(np.maximum(steer.least + FREE, 0).astype(np.float32)),
-            ),
-        )
+        one = self.engine.read(units, steer, lookahead, complete)
         if self._text is None:
             self._text = jax.tree.map(lambda a: np.zeros((self.size, *a.shape[1:]), a.dtype), one)
         rows = np.arange(self.size) == row
@@ -191,7 +160,7 @@ class Batch:
             self._lm, self._decoder, self._text = states.lm, states.decoder, None
         voice = np.zeros((size, self._voice.shape[1]), np.float32)
         voice[: len(order)] = self._voice[order]
-        sampling = jax.tree.map(np.array, sample.Sampling.default(size))
+        sampling = self.engine.sampling(size)
         for new, old in zip(sampling, self._sampling, strict=True):
             new[: len(order)] = old[order]
         spare = size - len(order)

@@ -21,9 +21,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float32, Int, Integer
 
 from codec import Codec
+from data.markup import Steer, steer_nothing
+from data.phones import Units
 from lm import LM, sample
+from lm.text import FREE, Text
 from lm.text import Steer as TextSteer
-from lm.text import Text
 from voiceloom.speech_codec import SpeechCodec
 from voiceloom.step import Step
 from voiceloom.weights import Weights
@@ -64,6 +66,51 @@ class Engine:
     def compile_s(self) -> float:
         """Seconds spent compiling so far, or fetching what an earlier process compiled."""
         return sum(step.compile_s for step in vars(self).values() if isinstance(step, Step))
+
+    def sampling(self, rows: int) -> sample.Sampling:
+        """The settings of so many rows, before anybody has asked for others."""
+        return jax.tree.map(np.array, sample.Sampling.default(rows))
+
+    def settings(
+        self, temperature: float | None, rate: float, pitch: float, pitch_range: float
+    ) -> sample.Sampling:
+        """A row's settings: see `Batch.open`; raises ValueError where the model has none such."""
+        if not self.steerable and (pitch, pitch_range) != (0.0, 1.0):
+            raise ValueError("these weights have no prosody stream: pitch cannot be asked for")
+        default = jax.tree.map(lambda a: a[0], self.sampling(1))
+        hotter = 1.0 if temperature is None else temperature / default.temperature
+        return default._replace(
+            temperature=hotter * default.temperature,
+            depth_temperature=hotter * default.depth_temperature,
+            prosody_temperature=hotter * default.prosody_temperature,
+            rate=rate,
+            pitch=pitch,
+            pitch_range=pitch_range,
+        )
+
+    def read(
+        self, units: Units, steer: Steer | None, lookahead: int | None, complete: bool
+    ) -> Text:
+        """What `load` puts into a row for these units: see `Slot.extend`."""
+        count = len(units.symbol)
+        bucket = next((b for b in BUCKETS if b >= count), None)
+        if bucket is None:
+            raise ValueError(f"{count} units in one segment, at most {BUCKETS[-1]}: split it")
+        pad = lambda a: np.pad(a, (0, bucket - count))[None]  # noqa: E731
+        steer = steer_nothing(count) if steer is None else steer
+        return self.encode_text(
+            *(pad(a) for a in units[:3]),
+            np.array([count], np.int32),
+            np.array([bucket if lookahead is None else lookahead], np.int32),
+            np.array([complete]),
+            TextSteer(
+                hold=pad(np.ceil(steer.hold_s / self.frame_s).astype(np.int32)),
+                stretch=pad(steer.stretch),
+                lift=pad(steer.lift),
+                level=pad(steer.level),
+                least=pad(np.maximum(steer.least + FREE, 0).astype(np.float32)),
+            ),
+        )
 
     def encode_voice(self, codes: Integer[np.ndarray, "T Q"]) -> Float32[np.ndarray, " Dv"]:
         """The voice vector of an utterance: the mean over crops as long as those of training."""

@@ -12,7 +12,6 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from examples.duplex import Duplex, converse
-from tests.voiceloom.conftest import compilation_cache, library, release, synth  # noqa: F401
 from tests.voiceloom.test_server import hosted, running
 
 ANSWERS = (
@@ -46,7 +45,7 @@ def language_model():
 
 
 @pytest.fixture
-def talk(synth):  # noqa: F811
+def talk(synth):
     """Holds a conversation of lines, and seconds to be heard between them; its transcript, and
     what the model was told."""
 

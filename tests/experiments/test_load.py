@@ -7,7 +7,6 @@ import pytest
 
 from experiments import load, serving
 from experiments.load import Ask
-from tests.voiceloom.conftest import compilation_cache, library, release, synth  # noqa: F401
 from tests.voiceloom.test_server import running
 from voiceloom.scheduler import Policy
 from voiceloom.waveform import pcm16
@@ -15,7 +14,7 @@ from voiceloom.waveform import pcm16
 TEXT = "One two three four five six seven eight nine ten."
 
 
-def test_a_client_hears_all_of_it_in_real_time(synth):  # noqa: F811
+def test_a_client_hears_all_of_it_in_real_time(synth):
     with running(synth) as (url, _):
         asks = [Ask(TEXT, "anna"), Ask(TEXT, "bert", word_s=0.02)]
         heard = asyncio.run(load.in_turn(url, asks))
@@ -23,14 +22,14 @@ def test_a_client_hears_all_of_it_in_real_time(synth):  # noqa: F811
     assert all(0 < turn.first_s and turn.report["busy_s"] > 0 for turn in heard)
 
 
-def test_a_client_that_has_heard_enough_stops_the_stream(synth):  # noqa: F811
+def test_a_client_that_has_heard_enough_stops_the_stream(synth):
     with running(synth) as (url, _):
         (turn,) = asyncio.run(load.in_turn(url, [Ask(TEXT * 3, "anna", enough_s=0.6)]))
     assert turn.heard_s == 0.6 and TEXT.startswith(turn.spoken)
     assert turn.audio_s - 0.6 < Policy().high_s + 0.64  # and nothing beyond the mark
 
 
-def test_who_finds_no_room_comes_again(synth):  # noqa: F811
+def test_who_finds_no_room_comes_again(synth):
     clients = [[Ask("It is late.", "anna")]] * 6
     with running(synth) as (url, _):
         heard = asyncio.run(load.at_once(url, clients, 0.0, [[0.0]] * 6))
@@ -47,7 +46,7 @@ def test_silence_is_not_audible():
     assert load.first_audible(pcm16(sound)) == pytest.approx(0.04)
 
 
-def test_the_servers_bounds_and_dispatches_are_read_back(synth):  # noqa: F811
+def test_the_servers_bounds_and_dispatches_are_read_back(synth):
     with running(synth) as (url, conductor):
         asyncio.run(load.in_turn(url, [Ask(TEXT, "anna")]))
         metrics = serving.Server(url, None, 0.0).metrics()
@@ -58,7 +57,7 @@ def test_the_servers_bounds_and_dispatches_are_read_back(synth):  # noqa: F811
     assert len(parts) == 100 and parts == sorted(parts) and parts[0] >= 0
 
 
-def test_the_simulator_is_given_the_turns_that_were_heard(synth):  # noqa: F811
+def test_the_simulator_is_given_the_turns_that_were_heard(synth):
     asks, thinks = [[Ask(TEXT, "anna"), Ask(TEXT, "bert", enough_s=0.5)]], [[0.1, 0.2]]
     with running(synth) as (url, _):
         turns = asyncio.run(load.at_once(url, asks, 3.0, thinks))

@@ -45,11 +45,9 @@ def speech(url, text=TEXT):
 
 
 @pytest.fixture(scope="module")
-def server(release, compilation_cache):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", compilation_cache)
-        with started(*SERVE, str(release), "--wait", "60", limit_s=120) as found:
-            yield found
+def server(release):
+    with started(*SERVE, str(release), "--wait", "60", limit_s=120) as found:
+        yield found
 
 
 def test_a_killed_client_frees_its_row(server):
@@ -143,9 +141,8 @@ def test_two_hundred_mad_clients_leave_nothing_behind(server):
     assert grown < 40e6, f"{grown / 1e6:.0f} MB more"
 
 
-def test_a_signal_lets_the_streams_come_to_their_end(release, compilation_cache, monkeypatch):
+def test_a_signal_lets_the_streams_come_to_their_end(release):
     text = "One two three four five six seven eight nine ten. " * 3
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", compilation_cache)
     with started(*SERVE, str(release), limit_s=120) as (url, process):
         whole = speech(url, text)
         asked = {"input": text, "voice": "anna", "response_format": "pcm"}

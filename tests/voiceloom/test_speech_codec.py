@@ -1,7 +1,6 @@
 """The codec as a product: whole against streamed, one against many, files and pipes."""
 
 import io
-import os
 import subprocess
 import sys
 import wave
@@ -280,19 +279,18 @@ def test_what_is_no_wav_in_a_pipe_is_refused():
         list(coding.read_audio(io.BytesIO(b"ID3 something"), 24_000))
 
 
-def test_two_real_pipes_and_the_first_sound_before_the_last_word(release, compilation_cache):
+def test_two_real_pipes_and_the_first_sound_before_the_last_word(release):
     """encode | decode in processes of their own: raw in, raw out, while it is still coming in."""
-    env = os.environ | {"JAX_COMPILATION_CACHE_DIR": compilation_cache}
     command = [sys.executable, "-m", "voiceloom.cli"]
     options = ["--weights", str(release)]
     raw_in = ["encode", "-", "-", "--books", "4", "--packet", "3", "--raw", "24000", *options]
     encode = subprocess.Popen(
         [*command, *raw_in],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     decode = subprocess.Popen(
         [*command, "decode", "-", "-", "--raw", *options],
-        stdin=encode.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env,
+        stdin=encode.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     pcm = np.round(speechlike(2.0) * 32767).astype("<i2").tobytes()
     encode.stdin.write(pcm[: len(pcm) // 2])
