@@ -31,12 +31,19 @@ class Filter(NamedTuple):
 class Tensors:
     """The tensors of one or several safetensors files, under their names."""
 
-    def __init__(self, folder: Path, renames: Mapping[str, str] = {}):  # noqa: B006
+    def __init__(
+        self,
+        folder: Path,
+        renames: Mapping[str, str | None] = {},  # noqa: B006
+        within: str = "",
+    ):
         """Opens them; reads none yet.
 
         Args:
             folder: With `model.safetensors`, or its parts and their `.index.json`.
-            renames: Beginnings of names, and what stands for them here.
+            renames: Beginnings of names, and what stands for them here; None for those that are
+                another model's.
+            within: Beginning of the names of the model's own, if there are several in the file.
 
         Raises:
             ImportFailed: No safetensors there, or one that cannot be read.
@@ -49,12 +56,10 @@ class Tensors:
                 raise ImportFailed(f"{path}: damaged ({error}); get it again") from error
             self._files.append(path)
             for key in file.keys():  # noqa: SIM118  (not a dict)
-                name = key
-                for old, new in renames.items():
-                    if key.startswith(old):
-                        name = new + key.removeprefix(old)
-                        break
-                self._where[name] = file, key
+                if key.startswith(within):
+                    name = _renamed(key.removeprefix(within), renames)
+                    if name is not None:
+                        self._where[name] = file, key
 
     @property
     def hash(self) -> str:
@@ -133,6 +138,13 @@ class Tensors:
                 f"{self.folder}: nobody has a use for {', '.join(sorted(left)[:3])}{more}: the "
                 "weights are another model's, or of a version that this importer does not know"
             )
+
+
+def _renamed(name: str, renames: Mapping[str, str | None]) -> str | None:
+    for old, new in renames.items():
+        if name.startswith(old):
+            return None if new is None else new + name.removeprefix(old)
+    return name
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -8,6 +8,12 @@
 
 Whole recordings go through in blocks of BLOCK frames, so that memory does not grow with them and
 one executable serves every length. Streams go frame by frame, so that any schedule gives the same.
+
+Published codecs may look ahead (DAC, SNAC). Their streams are late on both sides, and end with
+frames of nothing, which is a code of -1 or a sample that is not a number:
+
+    hear.push(np.full((8, codec.lag_frames * codec.frame_samples), np.nan))  # the last codes
+    play.push(np.full((8, codec.flush_frames, len(codec.sizes)), -1))  # the last samples
 """
 
 import hashlib
@@ -46,6 +52,10 @@ class SpeechCodec:
         frame_rate: Frames of codes a second.
         frame_samples: Samples P of a frame.
         delay_samples: How much later than its frame a stream's audio comes out.
+        lag_frames: How many frames later than its samples a stream's codes come out, which are -1
+            until then; 0 unless the codec looks ahead.
+        flush_frames: Frames of nothing that bring out the end of a stream's audio; 0 unless the
+            codec looks ahead: one that does not hears `delay_samples` more instead.
         memory_frames: A decoder that begins so many frames early says the same from there on.
         sizes: Entries of each book.
         entropy: The model that token files are coded with, or None.
@@ -58,6 +68,8 @@ class SpeechCodec:
         self.sample_rate, self.frame_rate = cfg.sample_rate, cfg.frame_rate
         self.frame_samples, self.delay_samples = cfg.frame_samples, cfg.delay_samples
         self.memory_frames, self.sizes, self.entropy = cfg.memory_frames, cfg.sizes, entropy
+        self.lag_frames = getattr(cfg, "lag_frames", 0)  # our own codec knows of no such thing
+        self.flush_frames = cfg.flush_frames if self.lag_frames else 0
         self._first = cfg.first_frames
         self.hash = model.hash
         identity = model.hash + (entropy.fingerprint if entropy else "")
@@ -70,6 +82,8 @@ class SpeechCodec:
 
     def frames(self, samples: int) -> int:
         """Frames that so many samples take, with the last of them heard to its end."""
+        if self.lag_frames:
+            return self._codec.cfg.frames(samples)
         return -(-(samples + self.delay_samples) // self.frame_samples)
 
     def books_for(self, kbps: float) -> int:
@@ -87,7 +101,7 @@ class SpeechCodec:
         """Codes in the first `books` books (default: all), T = `frames(S)`.
 
         Rows do not see each other, nor what comes later: of a row that was padded with silence the
-        first `frames(length)` frames are those of the row alone.
+        first `frames(length)` frames are those of the row alone, unless the codec looks ahead.
 
         Raises:
             ValueError: Empty, not finite, or more books than there are.
@@ -95,25 +109,25 @@ class SpeechCodec:
         sizes = self._sizes(books)
         if not samples.size or not np.isfinite(samples).all():
             raise ValueError("no samples, or some that are not finite numbers: nothing to encode")
-        frames = self.frames(samples.shape[1])
-        blocks = _blocks(
-            samples.astype(np.float32), -(-frames // BLOCK), BLOCK * self.frame_samples
-        )
+        frames, lag, size = self.frames(samples.shape[1]), self.lag_frames, self.frame_samples
+        rest = frames * size - samples.shape[1]  # silence; after it, nothing
+        whole = np.pad(samples.astype(np.float32), ((0, 0), (0, rest)))
         state, codes = self._codec.init_encoder_state(len(samples)), []
-        for block in blocks:
+        for block in _blocks(whole, frames + lag, size, np.nan if lag else 0.0):
             found, state = self._encode(block, state)
             codes.append(np.asarray(found)[..., : len(sizes)])
-        return np.concatenate(codes, axis=1)[:, :frames]
+        return np.concatenate(codes, axis=1)[:, lag : lag + frames]
 
     def decode(self, codes: Integer[np.ndarray, "B T Q"]) -> Float32[np.ndarray, "B S"]:
-        """Samples [B, T * P - delay_samples], in step with what was encoded."""
+        """Samples in step with what was encoded: [B, T * P - delay_samples], or from a codec that
+        looks ahead [B, T * P]."""
         batch, frames, _ = codes.shape
+        late, flush, end = self.delay_samples, self.flush_frames, frames * self.frame_samples
         state, samples = self._codec.init_decoder_state(batch), []
-        for block in _blocks(codes.astype(np.int32), -(-frames // BLOCK), BLOCK):
+        for block in _blocks(codes.astype(np.int32), frames + flush, 1, -1.0 if flush else 0.0):
             found, state = self._decode(block, state)
             samples.append(np.asarray(found))
-        whole = np.concatenate(samples, axis=1)
-        return whole[:, self.delay_samples : frames * self.frame_samples]
+        return np.concatenate(samples, axis=1)[:, late : late + end if flush else end]
 
     def encoder(self, streams: int = 1) -> "CodecStream":
         """Streams that take samples [B, n * P] and give codes [B, n, Q] in all books."""
@@ -193,8 +207,8 @@ def load_codec(path: str | os.PathLike | None = None, *, entropy: bool = True) -
 
     Args:
         path: Folder with codec.safetensors and codec.json; or with config.json and
-            model.safetensors, as transformers saves Mimi and EnCodec; or the name of such a model
-            at Hugging Face: "kyutai/mimi".
+            model.safetensors, as transformers saves Mimi, EnCodec and DAC, or so saved SNAC; or
+            the name of such a model at Hugging Face: "kyutai/mimi".
         entropy: Take up its entropy model, if there is one.
 
     Raises:
@@ -208,11 +222,11 @@ def load_codec(path: str | os.PathLike | None = None, *, entropy: bool = True) -
     return SpeechCodec(model, weights.load_entropy(folder, model) if entropy else None)
 
 
-def _blocks(array: np.ndarray, count: int, size: int) -> list[np.ndarray]:
-    """`array` [B, N, ...] padded with zeros and cut along N."""
-    rest = [(0, 0)] * (array.ndim - 2)
-    padded = np.pad(array, [(0, 0), (0, count * size - array.shape[1]), *rest])
-    return np.split(padded, count, axis=1)
+def _blocks(array: np.ndarray, frames: int, size: int, fill: float) -> list[np.ndarray]:
+    """`array` [B, N, ...] cut along N into blocks for so many frames of `size`, and filled up."""
+    count, rest = -(-frames // BLOCK), [(0, 0)] * (array.ndim - 2)
+    widths = [(0, 0), (0, count * BLOCK * size - array.shape[1]), *rest]
+    return np.split(np.pad(array, widths, constant_values=fill), count, axis=1)
 
 
 def _choose(rows: Bool[Array, " B"], chosen: Any, others: Any) -> Any:

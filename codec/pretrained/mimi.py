@@ -147,7 +147,7 @@ class Layer(nnx.Module):
         batch, steps, width = x.shape
         qkv = _times(self._normed(x, 0), self.qkv)
         q, k, v = (a.reshape(batch, steps, self.heads, -1) for a in jnp.split(qkv, 3, axis=-1))
-        q, k = _turned(q, turn), _turned(k, turn)
+        q, k = turned(q, turn), turned(k, turn)
         keys = jnp.concatenate([memory.keys, k], axis=1)
         values = jnp.concatenate([memory.values, v], axis=1)
         scores = jnp.einsum("bqhd,bkhd->bhqk", q, keys, precision=EXACT) * q.shape[-1] ** -0.5
@@ -169,7 +169,7 @@ def _times(x: Float[Array, "B T I"], weight: nnx.Param) -> Float[Array, "B T O"]
     return jnp.matmul(x, weight[...], precision=EXACT)
 
 
-def _turned(x: Float[Array, "B T H Dh"], turn: tuple[Array, Array]) -> Float[Array, "B T H Dh"]:
+def turned(x: Float[Array, "B T H Dh"], turn: tuple[Array, Array]) -> Float[Array, "B T H Dh"]:
     """RoPE on halves: the checkpoint's rows were permuted for it."""
     a, b = jnp.split(x, 2, axis=-1)
     sin, cos = turn

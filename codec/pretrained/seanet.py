@@ -40,12 +40,14 @@ class Conv(nnx.Module):
 
     def __init__(
         self, tensors: Tensors, name: str, inputs: int, outputs: int, kernel: int, *,
-        stride: int = 1, dilation: int = 1, mode: str = "constant", bias: bool = True,
+        stride: int = 1, dilation: int = 1, mode: str = "constant", depthwise: bool = False,
+        bias: bool = True,
     ):  # fmt: skip
         self.inputs, self.kernel, self.stride, self.dilation = inputs, kernel, stride, dilation
         self.mode, self.history = mode, (kernel - 1) * dilation + 1 - stride
-        found = tensors.filter(name, (outputs, inputs, kernel), outputs if bias else None)
-        taps = found.weight.transpose(2, 1, 0).reshape(kernel * inputs, outputs)
+        self.depthwise, each = depthwise, 1 if depthwise else inputs
+        found = tensors.filter(name, (outputs, each, kernel), outputs if bias else None)
+        taps = found.weight.transpose(2, 1, 0).reshape(kernel * each, outputs)
         self.taps = nnx.Param(jnp.asarray(taps))
         self.bias = nnx.Param(jnp.asarray(found.bias)) if bias else None
 
@@ -71,7 +73,11 @@ class Conv(nnx.Module):
             full[:, k * self.dilation : k * self.dilation + span : self.stride]
             for k in range(self.kernel)
         ]
-        y = jnp.matmul(jnp.concatenate(beside, axis=-1), self.taps[...], precision=EXACT)
+        taps = self.taps[...]
+        if self.depthwise:
+            y = sum(part * tap for part, tap in zip(beside, taps, strict=True))
+        else:
+            y = jnp.matmul(jnp.concatenate(beside, axis=-1), taps, precision=EXACT)
         return y if self.bias is None else y + self.bias[...], after
 
 
@@ -200,6 +206,7 @@ class Published(Rates):
     width: int  # of a book's vectors
 
     delay_samples = 0
+    lag_frames = 0  # no codec here looks ahead
 
     @property
     def frame_samples(self) -> int:

@@ -1,75 +1,109 @@
-"""Published codecs: transformers' own answers, streams that equal the whole, wrong files."""
+"""Published codecs: the references' own answers, streams that equal the whole, wrong files."""
 
 import json
 import shutil
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from codec import pretrained
-from codec.pretrained import ImportFailed
-from tests.codec.pretrained.reference import noise
+from codec.pretrained import ImportFailed, snac
+from codec.pretrained.snac import gaussian
+from tests.codec.pretrained.reference import breath, noise
 
 HERE = Path(__file__).parent / "pretrained"
-CODECS = ("mimi", "encodec")
+CODECS = ("mimi", "encodec", "dac", "snac", "snac_windows")
+
+
+class Loaded:
+    """A codec, jitted, and the answers of its reference."""
+
+    def __init__(self, name):
+        model = pretrained.load(HERE / name)
+        self.codec = nnx.merge(model.graphdef, model.params)
+        self.cfg, self.answers = model.config, np.load(HERE / name / "answers.npz")
+        found = [key.split("_") for key in self.answers.files]
+        self.lengths = [int(length) for kind, length in found if kind == "codes"]
+        self._graphdef, self._params = model.graphdef, model.params
+
+    def encode(self, samples, state=None):
+        return self._run("encode", samples, state)
+
+    def decode(self, codes, state=None):
+        return self._run("decode", codes, state)
+
+    def _run(self, name, x, state):
+        def run(params, x, state):
+            return getattr(nnx.merge(self._graphdef, params), name)(x, state)
+
+        fast = {"xla_backend_optimization_level": 0}  # compiling is what takes time here
+        return jax.jit(run, compiler_options=fast)(self._params, x, state)
 
 
 @pytest.fixture(scope="module", params=CODECS)
 def loaded(request):
-    """Name, config, and jitted whole and stepped forms."""
-    model = pretrained.load(HERE / request.param)
-
-    def form(name):
-        def run(params, x, state=None):
-            return getattr(nnx.merge(model.graphdef, params), name)(x, state)
-
-        return lambda x, state=None: jax.jit(run)(model.params, x, state)
-
-    answers = np.load(HERE / request.param / "answers.npz")
-    lengths = [int(name.split("_")[1]) for name in answers.files if name.startswith("codes")]
-    return model.config, form("encode"), form("decode"), answers, lengths
+    """With the noise that its reference was given."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snac, "gaussian", lambda level, at: breath(at).astype(jnp.float32))
+        yield Loaded(request.param)
 
 
-def test_codes_and_samples_are_those_of_transformers(loaded):
-    _, encode, decode, answers, lengths = loaded
-    for length in lengths:
-        codes, _ = encode(noise(length))
-        np.testing.assert_array_equal(codes, answers[f"codes_{length}"])
-        samples, _ = decode(answers[f"codes_{length}"].astype(np.int32))
-        wanted = answers[f"decoded_{length}"]
-        assert samples.shape == wanted.shape and np.abs(wanted).max() > 0.01
-        np.testing.assert_allclose(samples, wanted, atol=1e-5, rtol=1e-5)
+def test_codes_and_samples_are_those_of_the_reference(loaded):
+    for length in loaded.lengths:
+        wanted, sound = (loaded.answers[f"{kind}_{length}"] for kind in ("codes", "decoded"))
+        codes, _ = loaded.encode(noise(length))
+        np.testing.assert_array_equal(codes, wanted)
+        samples, _ = loaded.decode(wanted.astype(np.int32))
+        assert samples.shape[1] == wanted.shape[1] * loaded.cfg.frame_samples
+        assert np.abs(sound).max() > 0.01 and not samples[:, sound.shape[1] :].any()  # DAC's end
+        np.testing.assert_allclose(samples[:, : sound.shape[1]], sound, atol=1e-5, rtol=1e-5)
 
 
-def test_a_stream_is_the_whole(loaded):
-    cfg, encode, decode, _, lengths = loaded
-    whole = noise(max(lengths))
-    size, first = cfg.frame_samples, cfg.first_frames
-    codes, _ = encode(whole)
-    samples, _ = decode(codes)
-    assert codes.shape[1] > first + 4
-    heard, said, hears, says, at = [], [], None, None, 0
-    for count in (first, 1, 3, codes.shape[1]):  # frames; the last block is what is left
-        block = whole[:, at * size : (at + count) * size]
-        found, hears = encode(block, hears)
-        made, says = decode(codes[:, at : at + count], says)
-        heard.append(found)
-        said.append(made)
-        at += count
-    np.testing.assert_array_equal(np.concatenate(heard, axis=1), codes)
-    np.testing.assert_allclose(np.concatenate(said, axis=1), samples, atol=1e-5, rtol=1e-5)
+def test_a_stream_is_the_whole_later(loaded):
+    cfg = loaded.cfg
+    length, first, size = max(loaded.lengths), cfg.first_frames, cfg.frame_samples
+    codes, _ = loaded.encode(noise(length))
+    samples, _ = loaded.decode(codes)
+    flush = cfg.flush_frames if cfg.lag_frames else 0
+    hear = np.pad(noise(length), ((0, 0), (0, cfg.lag_frames * size)), constant_values=np.nan)
+    say = np.pad(codes, ((0, 0), (0, flush), (0, 0)), constant_values=-1)
+    for step, state, x, unit, wanted, late in (
+        (loaded.encode, loaded.codec.init_encoder_state(1), hear, size, codes, cfg.lag_frames),
+        (loaded.decode, loaded.codec.init_decoder_state(1), say, 1, samples, cfg.delay_samples),
+    ):
+        again = x.shape[1] // unit * (wanted.shape[1] // codes.shape[1])  # after nothing, anew
+        if late:
+            x = np.concatenate([x, x], axis=1)
+        parts = []
+        for block in np.split(x, [first * unit, (first + 1) * unit], axis=1):
+            part, state = step(block, state)
+            parts.append(part)
+        stream = np.concatenate(parts, axis=1)
+        assert (stream[:, :late] == (-1 if unit > 1 else 0)).all()
+        for begin in (late, again + late) if late else (0,):
+            streamed = stream[:, begin : begin + wanted.shape[1]]
+            np.testing.assert_allclose(streamed, wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_fewer_books_are_the_first_books(loaded):
-    cfg, encode, decode, _, lengths = loaded
-    codes, _ = encode(noise(min(lengths)))
+    cfg = loaded.cfg
+    codes, _ = loaded.encode(noise(min(loaded.lengths)))
     assert codes.shape[-1] == len(cfg.sizes)
-    assert np.isfinite(decode(codes[..., :2])[0]).all()
+    assert np.isfinite(loaded.decode(codes[..., :2])[0]).all()
     assert cfg.nominal_kbps(2) == pytest.approx(2 * np.log2(cfg.sizes[0]) * cfg.frame_rate / 1000)
+
+
+def test_noise_belongs_to_its_place():
+    places = jnp.arange(5000)[None]
+    drawn = gaussian(0, places)
+    np.testing.assert_array_equal(gaussian(0, places[:, 1000:2000]), drawn[:, 1000:2000])
+    assert abs(drawn.mean()) < 0.05 and abs(drawn.std() - 1) < 0.05
+    assert abs(np.corrcoef(drawn, gaussian(1, places))[0, 1]) < 0.05
 
 
 # ---- files that are wrong -----------------------------------------------------------------------
@@ -139,6 +173,11 @@ def test_another_config_does_not_fit(folder):
     ):
         (path / "config.json").write_text(json.dumps(config | change))
         with pytest.raises(ImportFailed, match=says):
+            pretrained.load(path)
+    told = json.loads((HERE / "snac" / "config.json").read_text())
+    for change in ({"depthwise": False}, {"decoder_rates": [2, 3]}, {"vq_strides": [3, 2, 1]}):
+        (path / "config.json").write_text(json.dumps(told | change))
+        with pytest.raises(ImportFailed, match=next(iter(change))):
             pretrained.load(path)
     (path / "config.json").write_text("{")
     with pytest.raises(ImportFailed, match="config"):

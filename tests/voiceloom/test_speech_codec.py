@@ -356,3 +356,25 @@ def test_published_codecs_are_loaded_alike(name):
     if name == "encodec":
         with pytest.raises(ValueError, match="begins with 7 frames"):
             codec.encoder().push(samples[:1, : codec.frame_samples])
+
+
+def test_a_codec_that_looks_ahead_streams_late_and_ends_with_nothing():
+    codec = voiceloom.load_codec(PUBLISHED / "snac_windows")
+    size, lag = codec.frame_samples, codec.lag_frames
+    samples = noise(29 * size + 1)
+    codes = codec.encode(samples)
+    frames = codec.frames(samples.shape[1])
+    assert frames == 32 and codes.shape == (3, frames, 3) and codes.min() >= 0  # whole windows
+    decoded = codec.decode(codes)
+    assert decoded.shape == (3, frames * size)
+    heard, said = codec.encoder(3), codec.decoder(3)
+    filled = np.pad(samples, ((0, 0), (0, frames * size - samples.shape[1])))
+    nothing = np.full((3, lag * size), np.nan, np.float32)
+    late = np.concatenate([heard.push(filled), heard.push(nothing)], axis=1)
+    assert (late[:, :lag] == -1).all()
+    np.testing.assert_array_equal(late[:, lag:], codes)
+    nothing = np.full((3, codec.flush_frames, 3), -1)
+    made = np.concatenate([said.push(late), said.push(nothing)], axis=1)
+    begin = lag * size + codec.delay_samples
+    assert not made[:, :begin].any()
+    np.testing.assert_allclose(made[:, begin : begin + frames * size], decoded, atol=1e-5)
