@@ -1,0 +1,89 @@
+"""Low-rank updates of a published model's matrices, kept as one small file beside its weights.
+
+A matrix W [I, O] becomes W + A B, with A [I, r] and B [r, O] (Hu et al. 2021, arXiv:2106.09685).
+`lora.safetensors` names the weights that it belongs to by their hash; what loads the folder then
+gets the sum, so a tuned model runs as fast as the original.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from data.published import ImportFailed
+
+FILE = "lora.safetensors"
+
+Updates = dict[str, dict[str, Any]]
+"""By a matrix' dotted name: its `a` [I, r] and `b` [r, O]."""
+
+
+def matrices(params: Mapping, prefix: str) -> dict[str, tuple[int, int]]:
+    """Names, from `prefix` on, and shapes of all matrices of nested parameters."""
+    return {
+        name: value.shape
+        for name, value in _leaves(params)
+        if name.startswith(prefix) and value.ndim == 2
+    }
+
+
+def _leaves(params: Mapping, path: str = ""):
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def merged(params: Mapping, updates: Updates, path: str = "") -> dict:
+    """Nested parameters with the updates added; of numpy's arrays or of JAX's."""
+    found = {}
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            found[key] = merged(value, updates, f"{path}{key}.")
+        else:
+            update = updates.get(f"{path}{key}")
+            found[key] = value if update is None else value + update["a"] @ update["b"]
+    return found
+
+
+def save(folder: Path, updates: Updates, base_hash: str) -> None:
+    """Writes the updates of the weights with this hash beside them."""
+    tensors = {
+        f"{name}.{part}": np.asarray(value, np.float32)
+        for name, update in updates.items()
+        for part, value in update.items()
+    }
+    save_file(tensors, folder / FILE, {"base_sha256": base_hash})
+
+
+def load(folder: Path, params: Mapping, base_hash: str) -> tuple[dict, str]:
+    """`params` as they are, or with the updates of the folder if it has some; and their hash.
+
+    Raises:
+        ImportFailed: They are damaged, or of other weights.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return dict(params), base_hash
+    updates: Updates = {}
+    try:
+        with safe_open(path, "np") as file:
+            base = (file.metadata() or {}).get("base_sha256")
+            for key in file.keys():  # noqa: SIM118  (not a dict)
+                name, _, part = key.rpartition(".")
+                updates.setdefault(name, {})[part] = file.get_tensor(key)
+    except (SafetensorError, OSError) as error:
+        raise ImportFailed(f"{path}: damaged ({error}); get it again") from error
+    if base != base_hash:
+        raise ImportFailed(f"{path}: made for other weights than those beside it; tune them again")
+    shapes = matrices(params, "")
+    for name, update in updates.items():
+        fits = update.keys() == {"a", "b"} and name in shapes
+        if not fits or (len(update["a"]), update["b"].shape[1]) != shapes[name]:
+            raise ImportFailed(f"{path}: {name} is not a matrix of this model, or of another shape")
+    return merged(params, updates), hashlib.sha256(path.read_bytes()).hexdigest()
