@@ -74,12 +74,12 @@ def read(front_end: FrontEnd, text: str) -> Reading:
     if "<" not in text:
         units = front_end(text)
         return Reading(units, _from_marks(units, text), 0.0)
-    bare, origin, marks, lead_s = _strip(text)
-    units = front_end(bare)
+    plain, origin, marks, lead_s = _strip(text)
+    units = front_end(plain)
     for mark in marks:
         if mark.ipa:
             units = _pronounced(units, mark, front_end.ipa(mark.ipa))
-    steer, start = _from_marks(units, bare), units.span[:, 0]
+    steer, start = _from_marks(units, plain), units.span[:, 0]
     for mark in marks:
         inside = (start >= mark.start) & (start < mark.stop)
         if mark.hold_s:  # a run of marks is one pause: that in which the break stands
@@ -93,6 +93,11 @@ def read(front_end: FrontEnd, text: str) -> Reading:
     empty = units.span[:, 0] == stop  # the full stop that the front end adds
     last = np.where(empty, first, origin[np.maximum(stop - 1, 0)] + 1)
     return Reading(units._replace(span=np.stack([first, last], 1).astype(np.int32)), steer, lead_s)
+
+
+def bare(text: str) -> str:
+    """The text without its marks; raises TextError as `read` does."""
+    return _strip(text)[0] if "<" in text else text
 
 
 def _from_marks(units: Units, text: str) -> Steer:

@@ -57,6 +57,7 @@ class Batch:
         rate: float = 1.0,
         pitch: float = 0.0,
         pitch_range: float = 1.0,
+        lookahead: int | None = None,
     ) -> "Slot":
         """A row for a stream that has said nothing yet.
 
@@ -68,11 +69,12 @@ class Batch:
             rate: Speaking rate, a factor.
             pitch: Semitones above the voice's own.
             pitch_range: Factor on the rise and fall of the melody.
+            lookahead: Words that the model may know of beyond the one it speaks; None for all.
 
         Raises:
-            ValueError: Pitch is asked of a model that has no prosody stream, or no row is free.
+            ValueError: Something is asked that the model does not have, or no row is free.
         """
-        wanted = self.engine.settings(temperature, rate, pitch, pitch_range)
+        wanted = self.engine.settings(temperature, rate, pitch, pitch_range, lookahead)
         free = [row for row in range(self.size) if row not in self.slots]
         if not free:
             raise ValueError(f"all {self.size} rows are taken: close one, or grow the batch")
@@ -84,23 +86,24 @@ class Batch:
         rows = np.arange(self.size) == row
         seeds = np.full(self.size, seed % 2**31, np.int32)
         self._lm, self._decoder = self.engine.restart(rows, seeds, (self._lm, self._decoder))
-        self.slots[row] = Slot(self, row)
+        self.slots[row] = Slot(self, row, lookahead)
         return self.slots[row]
 
     def load(
         self,
-        row: int,
+        slot: "Slot",
         units: Units,
         steer: Steer | None,
-        lookahead: int | None,
+        text: str,
         complete: bool,
         fresh: bool,
     ) -> None:
         """Text for a row: see `Slot.begin` (`fresh`) and `Slot.extend`."""
-        one = self.engine.read(units, steer, lookahead, complete)
+        voice = self._voice[slot.row]
+        one = self.engine.read(units, steer, text, voice, slot.lookahead, complete)
         if self._text is None:
-            self._text = jax.tree.map(lambda a: np.zeros((self.size, *a.shape[1:]), a.dtype), one)
-        rows = np.arange(self.size) == row
+            self._text = self.engine.blank(one, self.size)
+        rows = np.arange(self.size) == slot.row
         self._text, self._lm = self.engine.load(rows, np.bool_(fresh), one, (self._text, self._lm))
 
     def frames(self, rows: Sequence[int], count: int) -> list[Block]:
@@ -124,10 +127,8 @@ class Batch:
         decoded = time.perf_counter()
         blocks = []
         for row in rows:
-            sound, self._loudness[row] = loudness.level(
-                samples[row : row + 1, : made[row] * engine.frame_samples],
-                engine.sample_rate,
-                self._loudness[row],
+            sound, self._loudness[row] = engine.level(
+                samples[row : row + 1, : made[row] * engine.frame_samples], self._loudness[row]
             )
             drop = min(self._late[row], sound.shape[1])
             self._late[row] -= drop
@@ -176,37 +177,29 @@ class Batch:
 class Slot:
     """One open row: text segments in, blocks of samples out."""
 
-    def __init__(self, batch: Batch, row: int):
-        self.batch, self.row = batch, row
+    def __init__(self, batch: Batch, row: int, lookahead: int | None):
+        self.batch, self.row, self.lookahead = batch, row, lookahead
 
     def begin(
-        self,
-        units: Units,
-        steer: Steer | None = None,
-        lookahead: int | None = None,
-        complete: bool = True,
+        self, units: Units, steer: Steer | None = None, text: str = "", complete: bool = True
     ) -> None:
         """Takes up the next segment in the voice's present state; arguments as `extend`'s."""
         # Caches, previous codes and position stay: the next sentence goes on from this one.
-        self.batch.load(self.row, units, steer, lookahead, complete, fresh=True)
+        self.batch.load(self, units, steer, text, complete, fresh=True)
 
     def extend(
-        self,
-        units: Units,
-        steer: Steer | None = None,
-        lookahead: int | None = None,
-        complete: bool = True,
+        self, units: Units, steer: Steer | None = None, text: str = "", complete: bool = True
     ) -> None:
         """More of the segment has been written: takes all of it in place of what there was.
 
         Args:
             units: At most BUCKETS[-1] of them; those spoken already must not have changed.
             steer: How they are to be said.
-            lookahead: Words that the model may know of beyond the one it speaks; None for all.
+            text: What the units were read from, for models that read it themselves.
             complete: Whether the segment ends here. If not, speech waits before the last
                 `lookahead` words.
         """
-        self.batch.load(self.row, units, steer, lookahead, complete, fresh=False)
+        self.batch.load(self, units, steer, text, complete, fresh=False)
 
     def frames(self, count: int) -> Block:
         """Up to `count` frames of this row alone; fewer where segment or text end."""
@@ -223,7 +216,7 @@ def warm(engine: Engine, size: int = 1) -> None:
     batch = Batch(engine, size)
     slot = batch.open(np.zeros(engine.voice_width, np.float32), seed=0)
     for count in BUCKETS:
-        slot.begin(_made_up(count))
+        slot.begin(*_made_up(count))
     slot.frames(1)
 
 
@@ -232,10 +225,11 @@ def talking(engine: Engine, size: int) -> Batch:
     batch = Batch(engine, size)
     for seed in range(size):
         slot = batch.open(np.zeros(engine.voice_width, np.float32), seed=seed)
-        slot.begin(_made_up(BUCKETS[-1]))
+        slot.begin(*_made_up(BUCKETS[-1]))
     return batch
 
 
-def _made_up(count: int) -> Units:
+def _made_up(count: int) -> tuple[Units, None, str]:
+    """So many units, and a text of fewer tokens than that."""
     ones = np.ones(count, np.int32)
-    return Units(ones, ones, ones, np.ones((count, 2), np.int32))
+    return Units(ones, ones, ones, np.ones((count, 2), np.int32)), None, "so " * (count // 2)

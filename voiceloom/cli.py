@@ -127,7 +127,10 @@ def _parser() -> argparse.ArgumentParser:
     info.set_defaults(run=_info)
 
     for command in (say, voices, add, mix, export, serve, cost, demo, encode, decode, info):
-        command.add_argument("--weights", type=Path, help="folder (default: the repository's)")
+        command.add_argument("--weights", "--model", metavar="MODEL", help="folder, or name of a"
+                             " published model: sesame/csm-1b (default: our own)")  # fmt: skip
+    for command in (say, serve):
+        command.add_argument("--codec", metavar="MODEL", help="of a published LM without its own")
     return parser
 
 
@@ -137,7 +140,7 @@ def _say(args: argparse.Namespace) -> None:
     texts = _texts(args)
     if args.play:
         _import_sounddevice()  # refuse before the models are loaded
-    synth = load(args.weights)
+    synth = load(args.weights, codec=args.codec)
     voice = synth.voice(args.voice or _first(synth.voices))
     how = {
         "seed": args.seed,
@@ -218,7 +221,8 @@ def _serve(args: argparse.Namespace) -> None:
     from voiceloom.scheduler import DEFAULT
 
     settings = app.Settings(wait_s=args.wait, api_keys=tuple(args.api_key), cors=tuple(args.cors))
-    run.serve(args.weights, args.host, args.port, settings, args.streams, DEFAULT)
+    where = (args.weights, args.codec)
+    run.serve(*where, args.host, args.port, settings, args.streams, DEFAULT)
 
 
 def _cost(args: argparse.Namespace) -> None:

@@ -191,7 +191,7 @@ class Conductor:
 
     # ---- for clients, from any thread ------------------------------------------------------
 
-    def open(self, voice: VoiceLike, lookahead: int | None = None, **how) -> Session:
+    def open(self, voice: VoiceLike, **how) -> Session:
         """A stream in a voice; arguments as `Synthesizer.stream`'s.
 
         Raises:
@@ -212,7 +212,7 @@ class Conductor:
             try:
                 self._fit(len(self.sessions) + 1)
                 slot = self._batch.open(found.vector, **how)
-                speaker = Speaker(self._synth.engine, slot, front_end, None, begun, lookahead)
+                speaker = Speaker(self._synth.engine, slot, front_end, None, begun)
                 session = Session(self, speaker)
                 self.sessions.append(session)
                 ready.put(session)

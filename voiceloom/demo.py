@@ -17,7 +17,7 @@ from voiceloom.waveform import Chunk
 TEXT = "Every word you hear was written as numbers first, and the rest is still ink."
 
 
-def run(weights: Path | None = None, text: str = TEXT, voice: str | None = None) -> None:
+def run(weights: str | None = None, text: str = TEXT, voice: str | None = None) -> None:
     """Speaks `text`, prints the figures, leaves demo.wav and demo.png."""
     from voiceloom.synthesizer import load  # brings jax, a second and more
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import Array, Bool, Float32, Int, Integer
 
 from codec import Codec
@@ -26,6 +27,8 @@ from data.phones import Units
 from lm import LM, sample
 from lm.text import FREE, Text
 from lm.text import Steer as TextSteer
+from voiceloom import loudness
+from voiceloom.loudness import LoudnessState
 from voiceloom.speech_codec import SpeechCodec
 from voiceloom.step import Step
 from voiceloom.weights import Weights
@@ -46,20 +49,23 @@ RESERVE = 0.5
 class Engine:
     """The compiled steps of one pair of models, shared by all streams and threads."""
 
+    looks_ahead = True  # it can speak words while their sentence is being written
+
     def __init__(self, weights: Weights):
         codec, lm = weights.codec, weights.lm
         self.books, self.voice_width = lm.config.books, lm.config.voice_width
-        self.codec = SpeechCodec(codec)
+        self.codec, self.voices = SpeechCodec(codec), weights.voices
         self.sample_rate, self.frame_samples = codec.config.sample_rate, codec.config.frame_samples
         self.delay_samples = codec.config.delay_samples
         self.frame_s = self.frame_samples / self.sample_rate
         self.steerable = lm.config.pitches > 0
+        self.longest = BUCKETS[-1]  # units in one segment
         self.init = Step(_init, lm, codec)
         self.restart = Step(_restart, lm, codec, donate=2)
         self.encode_text = Step(_encode_text, lm)
         self.load = Step(_load, donate=3)
         self.generate = Step(_generate, lm, donate=5)
-        self.decode_frames = Step(_decode, codec, donate=3)
+        self.decode_frames = Step(decode, codec, donate=3)
         self._encode_voice = Step(_encode_voice, lm)
 
     @property
@@ -72,7 +78,12 @@ class Engine:
         return jax.tree.map(np.array, sample.Sampling.default(rows))
 
     def settings(
-        self, temperature: float | None, rate: float, pitch: float, pitch_range: float
+        self,
+        temperature: float | None,
+        rate: float,
+        pitch: float,
+        pitch_range: float,
+        lookahead: int | None,
     ) -> sample.Sampling:
         """A row's settings: see `Batch.open`; raises ValueError where the model has none such."""
         if not self.steerable and (pitch, pitch_range) != (0.0, 1.0):
@@ -89,7 +100,13 @@ class Engine:
         )
 
     def read(
-        self, units: Units, steer: Steer | None, lookahead: int | None, complete: bool
+        self,
+        units: Units,
+        steer: Steer | None,
+        text: str,
+        voice: Float32[np.ndarray, " Dv"],
+        lookahead: int | None,
+        complete: bool,
     ) -> Text:
         """What `load` puts into a row for these units: see `Slot.extend`."""
         count = len(units.symbol)
@@ -111,6 +128,16 @@ class Engine:
                 least=pad(np.maximum(steer.least + FREE, 0).astype(np.float32)),
             ),
         )
+
+    def blank(self, one: Text, rows: int) -> Text:
+        """Texts of rows that have none."""
+        return jax.tree.map(lambda a: np.zeros((rows, *a.shape[1:]), a.dtype), one)
+
+    def level(
+        self, samples: Float32[np.ndarray, "B S"], state: LoudnessState
+    ) -> tuple[Float32[np.ndarray, "B S"], LoudnessState]:
+        """What the listener gets of whole frames: see `voiceloom.loudness`."""
+        return loudness.level(samples, self.sample_rate, state)
 
     def encode_voice(self, codes: Integer[np.ndarray, "T Q"]) -> Float32[np.ndarray, " Dv"]:
         """The voice vector of an utterance: the mean over crops as long as those of training."""
@@ -175,7 +202,7 @@ def _restart(lm: LM, codec: Codec, rows: Bool[Array, " B"], seed: Int[Array, " B
     """States with new streams in `rows`."""
     state, decoder = kept
     fresh = codec.init_decoder_state(rows.shape[0])
-    return sample.restart(state, rows, seed), jax.tree.map(partial(_where, rows), fresh, decoder)
+    return sample.restart(state, rows, seed), jax.tree.map(partial(where, rows), fresh, decoder)
 
 
 def _load(rows: Bool[Array, " B"], fresh: Bool[Array, ""], one: Text, kept: tuple):
@@ -188,7 +215,8 @@ def _load(rows: Bool[Array, " B"], fresh: Bool[Array, ""], one: Text, kept: tupl
     return text, state._replace(**pointers)
 
 
-def _where(rows: Bool[Array, " B"], new: Array, old: Array) -> Array:
+def where(rows: Bool[Array, " B"], new: Array, old: Array) -> Array:
+    """`new` in these rows, `old` elsewhere; of one leaf of a state."""
     return jnp.where(rows.reshape(-1, *[1] * (old.ndim - 1)), new, old)
 
 
@@ -196,10 +224,13 @@ def _generate(lm: LM, active, text, voice, sampling, frames, state):
     return sample.generate(lm, text, voice, sampling, state, frames, MAX_FRAMES, active)
 
 
-def _decode(
-    codec: Codec, codes: Int[Array, "B T Q"], valid: Bool[Array, "B T"], frames: Int[Array, ""],
+def decode(
+    codec: nnx.Module,
+    codes: Int[Array, "B T Q"],
+    valid: Bool[Array, "B T"],
+    frames: Int[Array, ""],
     state: Any,
-):  # fmt: skip
+):
     """Samples [B, T * P] of the first `frames` frames, and the state after those that are valid."""
     size = codec.cfg.frame_samples
 
@@ -207,7 +238,7 @@ def _decode(
         samples, state = carry
         block, new = codec.decode(jax.lax.dynamic_slice_in_dim(codes, i, 1, axis=1), state)
         there = jax.lax.dynamic_index_in_dim(valid, i, axis=1, keepdims=False)
-        state = jax.tree.map(partial(_where, there), new, state)
+        state = jax.tree.map(partial(where, there), new, state)
         return jax.lax.dynamic_update_slice_in_dim(samples, block, i * size, axis=1), state
 
     samples = jnp.zeros((codes.shape[0], codes.shape[1] * size))

@@ -38,6 +38,9 @@ from voiceloom.voice import Voice
 CLIPS = 12  # per named voice, the longest ones: the mean moves little beyond that
 UNNAMED = ("mix_", "crowd_")  # speakers that are nobody in particular
 
+MIXED = {"xm_robin": {"af_kore": 0.5, "am_puck": 0.5}}
+"""A voice between two readers, for who wants neither a woman's nor a man's."""
+
 
 def export_codec(run: pathlib.Path, folder: pathlib.Path) -> str:
     """Writes the codec of a run to a folder; returns its hash."""
@@ -68,6 +71,10 @@ def export_lm(run: pathlib.Path, codes: Sequence[pathlib.Path], folder: pathlib.
     lm_hash = weights.save_lm(folder, cfg, params, codec_hash, {"run": run.name, "step": step})
     weights.save_voices(folder, [], lm_hash)
     voices = [voice for source in codes for voice in name_voices(folder, source)]
+    read = {voice.name: voice for voice in voices}
+    for name, parts in MIXED.items():
+        if parts.keys() <= read.keys():
+            voices.append(Voice.mix(name, {read[part]: share for part, share in parts.items()}))
     weights.save_voices(folder, voices, lm_hash)
     return lm_hash
 

@@ -21,7 +21,7 @@ from data.markup import Steer
 from data.phones import SYMBOLS, Units, boundary_class
 from data.text import FrontEnd, TextError
 from voiceloom.batch import Block, Slot
-from voiceloom.engine import BUCKETS, MAX_FRAMES, Engine, next_size
+from voiceloom.engine import MAX_FRAMES, Engine, next_size
 from voiceloom.loudness import BLOCK_S, TARGET_DB
 from voiceloom.report import Report
 from voiceloom.segments import Segment, Segmenter
@@ -42,6 +42,7 @@ class Part(NamedTuple):
 
     units: Units  # spans and words count from the beginning of the whole text
     steer: Steer  # of the units
+    text: str  # that they were read from, without marks
     lead_s: float  # of silence before it
     pause_s: float  # of silence after it, if anything follows
     open: bool = False  # its sentence is still being written
@@ -57,7 +58,6 @@ class Speaker:
         front_end: FrontEnd,
         chunk_frames: int | Sequence[int] | None,
         begun: float,
-        lookahead: int | None = None,
     ):
         """Takes up a slot.
 
@@ -67,15 +67,14 @@ class Speaker:
             front_end: Reads the text, in the voice's accent.
             chunk_frames: Frames per chunk, or several to cycle; None grows them with the lead.
             begun: `time.perf_counter()` of the request.
-            lookahead: Words to wait for behind the one that is spoken; None for the sentence.
         """
         sizes = [chunk_frames] if isinstance(chunk_frames, int) else list(chunk_frames or [])
         if not all(1 <= size <= MAX_FRAMES for size in sizes):
             raise ValueError(f"chunk_frames must be 1 to {MAX_FRAMES}, got {chunk_frames}")
         self._engine, self._slot, self._front_end = engine, slot, front_end
         self._sizes = cycle(sizes) if sizes else None
-        self._lookahead = lookahead
-        self._segmenter = Segmenter(at_clauses=lookahead is None)
+        self._lookahead = slot.lookahead
+        self._segmenter = Segmenter(at_clauses=slot.lookahead is None)
         self._segments: collections.deque[Segment] = collections.deque()
         self._parts: collections.deque[Part] = collections.deque()
         self._part: Part | None = None
@@ -206,7 +205,7 @@ class Speaker:
             return False
         self._part, self._reached = self._parts.popleft(), -1
         slot.begin(
-            self._part.units, self._part.steer, self._lookahead, complete=not self._part.open
+            self._part.units, self._part.steer, self._part.text, complete=not self._part.open
         )
         self._silence += round(self._part.lead_s * self._engine.sample_rate)
         if self._first is None:
@@ -222,7 +221,7 @@ class Speaker:
         if reading is None:
             return []
         units = self._placed(reading.units, segment)
-        return [Part(units, reading.steer, reading.lead_s, 0.0, open=True)]
+        return [Part(units, reading.steer, "", reading.lead_s, 0.0, open=True)]
 
     def _go_on(self, slot: Slot) -> None:
         """Takes up what has been written of the part's sentence since."""
@@ -234,7 +233,7 @@ class Speaker:
             return
         self._starved = False
         units = self._placed(reading.units, segment)
-        slot.extend(units, reading.steer, self._lookahead, complete)
+        slot.extend(units, reading.steer, complete=complete)
         self._part = self._part._replace(units=units, steer=reading.steer, open=not complete)
         if complete:
             self._words = int(units.word[-1]) + 1
@@ -248,10 +247,10 @@ class Speaker:
         units, steer, lead_s = markup.read(self._front_end, segment.text)
         units = self._placed(units, segment)
         self._words = int(units.word[-1]) + 1
-        parts, at = [], 0
-        for piece in split(units, BUCKETS[-1]):
+        parts, at, text = [], 0, markup.bare(segment.text)
+        for piece in split(units, self._engine.longest):
             count = len(piece.symbol)
-            parts.append(Part(piece, Steer(*(a[at : at + count] for a in steer)), 0.0, 0.0))
+            parts.append(Part(piece, Steer(*(a[at : at + count] for a in steer)), text, 0.0, 0.0))
             at += count
         parts[0] = parts[0]._replace(lead_s=lead_s)
         parts[-1] = parts[-1]._replace(pause_s=_pause_s(units, segment))
@@ -266,17 +265,23 @@ class Speaker:
             begin_s = (self._made + i * self._engine.frame_samples) / rate
             for u in range(self._reached + 1, last + 1):
                 share = (u - self._reached - 0.5) / (last - self._reached)
-                time_s = begin_s + share * self._engine.frame_s
-                symbol = SYMBOLS[units.symbol[u]]
-                span = (int(units.span[u, 0]), int(units.span[u, 1]))
-                onsets.append(Onset(symbol, int(units.stress[u]), int(units.word[u]), span, time_s))
+                onsets.append(self._onset(u, begin_s + share * self._engine.frame_s))
             self._reached = max(self._reached, last)
+        if block.done:  # of a pointer that is guessed there may be units left
+            end_s = (self._made + len(block.pointer) * self._engine.frame_samples) / rate
+            onsets += [self._onset(u, end_s) for u in range(self._reached + 1, len(units.symbol))]
         samples = np.concatenate([np.zeros(self._silence, np.float32), block.samples])
         chunk = Chunk(samples, rate, self._given / rate, tuple(onsets), block.codes)
         self._made += len(block.codes) * self._engine.frame_samples
         self._given += len(samples)
         self._silence = 0
         return chunk
+
+    def _onset(self, u: int, time_s: float) -> Onset:
+        units = self._part.units
+        span = (int(units.span[u, 0]), int(units.span[u, 1]))
+        symbol = SYMBOLS[units.symbol[u]]
+        return Onset(symbol, int(units.stress[u]), int(units.word[u]), span, time_s)
 
     def _account(self, size: int, block: Block, chunk: Chunk, begun: float) -> None:
         now = time.perf_counter()

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from data.text import FrontEnd
-from voiceloom import batch, likeness, weights
+from voiceloom import batch, hub, likeness, published, weights
 from voiceloom import engine as engines
 from voiceloom.library import Library
 from voiceloom.likeness import Likeness
@@ -34,18 +34,28 @@ VoiceLike = str | os.PathLike | Waveform | Voice
 """What can speak: a name, a voice file, a recording, a waveform, a voice."""
 
 
-def load(path: str | os.PathLike | None = None, warm: bool = True) -> "Synthesizer":
+def load(
+    path: str | os.PathLike | None = None,
+    warm: bool = True,
+    codec: str | os.PathLike | None = None,
+) -> "Synthesizer":
     """A synthesizer of the weights in a folder, ready to speak.
 
     Args:
-        path: Folder as `voiceloom.weights` describes it; None for the one in the repository.
+        path: Folder as `voiceloom.weights` describes it; or of a published speech LM, or its name
+            at Hugging Face: see `voiceloom.published`. None for the one in the repository.
         warm: Compile now (or fetch from the cache in ~/.cache/voiceloom); else at the first use.
+        codec: Folder or name of a published LM's codec, if its own folder does not have it.
 
     Raises:
-        WeightsError: Missing, damaged, or not of one release.
+        WeightsError, ImportFailed, HubError: Missing, damaged, or not of one release.
     """
     use_compilation_cache()
-    synth = Synthesizer(weights.load(path or weights.DEFAULT))
+    folder = hub.folder(path or weights.DEFAULT)
+    if (folder / "config.json").exists() and not (folder / "lm.json").exists():
+        synth = Synthesizer(published.load(folder, codec))
+    else:
+        synth = Synthesizer(weights.load(folder))
     if warm:
         synth.warm()
     return synth
@@ -94,9 +104,10 @@ class Speech(Iterator[Chunk]):
 class Synthesizer:
     """Speaks in the voices of one pair of models; safe to share between threads."""
 
-    def __init__(self, loaded: weights.Weights):
-        self.engine = engines.Engine(loaded)
-        self._voices, self._lm_hash = loaded.voices, loaded.lm.hash
+    def __init__(self, loaded: weights.Weights | published.Published):
+        ours = isinstance(loaded, weights.Weights)
+        self.engine = engines.Engine(loaded) if ours else published.Engine(loaded)
+        self._voices, self._lm_hash = self.engine.voices, loaded.lm.hash
         self.library = Library()
         self._front_ends: dict[str, FrontEnd] = {}
         self._lock = threading.Lock()
@@ -247,10 +258,10 @@ class Synthesizer:
         begun = time.perf_counter()
         found = self.voice(voice)
         slot = batch.Batch(self.engine).open(
-            found.vector, seed, temperature, rate, pitch, pitch_range
+            found.vector, seed, temperature, rate, pitch, pitch_range, lookahead
         )
         front_end = self.front_end(found.accent)
-        return Speaker(self.engine, slot, front_end, chunk_frames, begun, lookahead)
+        return Speaker(self.engine, slot, front_end, chunk_frames, begun)
 
     def front_end(self, accent: str) -> FrontEnd:
         """What reads text in an accent; made once."""

@@ -1,10 +1,10 @@
 """The server process: loads, measures, serves, and goes without cutting anybody off."""
 
 import contextlib
+import os
 import signal
 import sys
 import threading
-from pathlib import Path
 
 import uvicorn
 
@@ -37,7 +37,8 @@ class _Server(uvicorn.Server):
 
 
 def serve(
-    weights: Path | None,
+    weights: str | os.PathLike | None,
+    codec: str | os.PathLike | None,
     host: str,
     port: int,
     settings: Settings,
@@ -45,7 +46,7 @@ def serve(
     policy: Policy,
 ) -> None:
     """Serves until it is told to stop."""
-    synth = synthesizer.load(weights, warm=False)
+    synth = synthesizer.load(weights, warm=False, codec=codec)
     sizes = tuple(size for size in SIZES if size < streams) + (streams,)
     print("measuring dispatches ...", file=sys.stderr)
     conductor = Conductor(synth, policy, sizes)

@@ -3,8 +3,8 @@
 Messages are JSON with a `type`; sound is binary, 16-bit little-endian mono, after the `chunk` that
 tells of it. To the server:
 
-    start      voice, lookahead (words; default 2), speed, pitch, pitch_range, seed: all optional,
-               and kept for the utterances after it
+    start      voice, lookahead (words; default 2, none for a model that hears sentences), speed,
+               pitch, pitch_range, seed: all optional, and kept for the utterances after it
     text       text: more of what is to be said; begins an utterance if there is none
     flush      what there is, is a sentence
     end        no more text in this utterance
@@ -65,7 +65,7 @@ async def serve_socket(ours: "Application", socket: WebSocket) -> None:
 class _Client:
     def __init__(self, ours: "Application", socket: WebSocket):
         self.ours, self.socket = ours, socket
-        self.settings: dict[str, Any] = {"lookahead": 2}
+        self.settings: dict[str, Any] = {"lookahead": 2 if ours.synth.engine.looks_ahead else None}
         self.session = None
         self.sender: asyncio.Task | None = None
 
