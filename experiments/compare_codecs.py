@@ -8,8 +8,9 @@ r"""Codec runs side by side on held-out clips: what every choice in the codec wa
 
 Each run folder is a codec's; ESTOI, PESQ-WB and mel distance of its averaged parameters at half
 and at all of its books (1 and 2 kbit/s at 12.5 Hz; those of a single rate at all), on unseen human
-and unseen synthetic speakers. `--variants` first trains those of `experiments/codec_variants.py`
-that are not trained yet, `--quantizers` those of `experiments/codec_quantizers.py`.
+and unseen synthetic speakers. `--variants` trains and adds those of
+`experiments/codec_variants.py`, `--quantizers` those of `experiments/codec_quantizers.py`. The
+table is written after every run, and what stands in OUT.json is not trained or measured again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import pathlib
 import subprocess
 import sys
 import types
-from collections.abc import Iterable
 
 import jax
 import numpy as np
@@ -28,7 +28,7 @@ import tqdm
 from codec.losses import mel_distance
 from codec.task import CodecTask
 from data import pipeline
-from experiments import codec_quantizers, codec_variants
+from experiments import codec_quantizers, codec_variants, report
 from experiments.train import core_hours
 from voiceloom import judges
 from voiceloom.export import load_ema, run_config
@@ -80,33 +80,25 @@ def measure(run: pathlib.Path, count: int) -> list[dict]:
                     "kbit/s": round(task.cfg.nominal_kbps(books), 2),
                     "clips": name,
                 }
-                | {k: judges.bootstrap(v) for k, v in scores.items()}
+                | {k: judges.bootstrap(v).written(3) for k, v in scores.items()}
             )
     return rows
 
 
 def table(rows: list[dict]) -> str:
     """Markdown of the rows."""
-
-    def cell(v) -> str:
-        return v.written(3) if isinstance(v, judges.Interval) else str(v)
-
     lines = ["| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|"]
-    lines += ["| " + " | ".join(map(cell, row.values())) + " |" for row in rows]
+    lines += ["| " + " | ".join(map(str, row.values())) + " |" for row in rows]
     return "\n".join(lines) + "\n"
 
 
-def train_all(kind: types.ModuleType, names: Iterable[str]) -> list[pathlib.Path]:
-    """Trains the configs of a file that are not trained to their end; returns the run folders."""
-    short = kind.__name__.rpartition(".")[2]
-    runs = [pathlib.Path("runs") / short.removeprefix("codec_") / name for name in names]
-    for run in runs:
-        if (run / "checkpoints" / str(kind.get_config(run.name).steps)).exists():
-            continue
-        config = f"--config=experiments/{short}.py:{run.name}"
-        command = [sys.executable, "-m", "experiments.train", config, f"--workdir={run}"]
-        subprocess.run(command, check=True)
-    return runs
+def train(kind: types.ModuleType, run: pathlib.Path) -> None:
+    """Trains the config of this name in a file of configs, if it is not trained to its end."""
+    if (run / "checkpoints" / str(kind.get_config(run.name).steps)).exists():
+        return
+    config = f"--config={kind.__name__.replace('.', '/')}.py:{run.name}"
+    command = [sys.executable, "-m", "experiments.train", config, f"--workdir={run}"]
+    subprocess.run(command, check=True)
 
 
 def main():
@@ -118,17 +110,21 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--count", type=int, default=24, help="clips per set")
     args = parser.parse_args()
-    runs = args.runs
+    runs: dict[pathlib.Path, types.ModuleType | None] = dict.fromkeys(args.runs)
     if args.variants:
-        runs += train_all(codec_variants, codec_variants.VARIANTS)
+        runs |= {pathlib.Path("runs/variants") / n: codec_variants for n in codec_variants.VARIANTS}
     if args.quantizers:
-        runs += train_all(codec_quantizers, codec_quantizers.QUANTIZERS)
+        folder = pathlib.Path("runs/quantizers")
+        runs |= {folder / n: codec_quantizers for n in codec_quantizers.QUANTIZERS}
     if not runs:
         parser.error("name a run, or say --variants or --quantizers")
-    text = table([row for run in runs for row in measure(run, args.count)])
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(text)
-    print(text)
+    known = report.kept(args.out)
+    for run, kind in runs.items():
+        if run.name not in known:
+            if kind is not None:
+                train(kind, run)
+            known[run.name] = measure(run, args.count)
+        report.write(args.out, table([row for rows in known.values() for row in rows]), known)
 
 
 if __name__ == "__main__":

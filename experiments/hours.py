@@ -5,11 +5,10 @@
 The default LM learns from an eighth, a quarter, a half and all of its clips (`lm_hours.py`; the
 smaller shares are part of the larger ones), with the same number of steps, and speaks the same
 held-out sentences. Hours are counted once: that every clip is also heard at two further speeds is
-in all of them.
+in all of them. What stands in OUT.json is not made again.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,16 +70,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--asr", type=Path, default=JUDGES / "whisper-base")
     parser.add_argument("overrides", nargs="*", help="--config.NAME=VALUE, after --")
     args = parser.parse_args(arguments)
-    transcriber, rows = judges.Transcriber(args.asr, cache=JUDGES / "cache"), []
+    transcriber, rows = judges.Transcriber(args.asr, cache=JUDGES / "cache"), report.kept(args.out)
     for share in lm_hours.SHARES:
-        run, found = args.runs / f"{share:g}", args.runs / f"{share:g}.json"
-        if not found.exists():
+        run = args.runs / f"{share:g}"
+        if run.name not in rows:
             config = f"lm_hours.py:{share}"
             train_to(config, lm_hours.get_config().steps, run, args.overrides)
-            row = measure(run, transcriber, args.count) | {"hours": hours_of(run)}
-            found.write_text(json.dumps(row))
-        rows.append(json.loads(found.read_text()))
-    report.write(args.out, markdown(rows), rows, picture(rows))
+            rows[run.name] = measure(run, transcriber, args.count) | {"hours": hours_of(run)}
+        found = list(rows.values())
+        report.write(args.out, markdown(found), rows, picture(found))
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ Four designs of one language model (`experiments/lm_ladder.py`), from the shape 
 flat and prefix (text first, speech after it), cross (encoder and decoder), and the pointer. All
 see the same rows, and each is stopped at the same training FLOPs, as XLA counts them in its own
 compiled step. After a quarter, a half and all of it each speaks held-out sentences in voices it
-knows; Whisper counts the word errors, and the failures: three or more words in a row wrong.
+knows; Whisper counts the word errors, and the failures: three or more words in a row wrong. What
+stands in OUT.json is not made again, so the hours that it takes can be many sessions.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -150,18 +150,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--asr", type=Path, default=JUDGES / "whisper-base")
     parser.add_argument("overrides", nargs="*", help="--config.NAME=VALUE, after --")
     args = parser.parse_args(arguments)
-    transcriber, rows = judges.Transcriber(args.asr, cache=JUDGES / "cache"), []
+    transcriber, rows = judges.Transcriber(args.asr, cache=JUDGES / "cache"), report.kept(args.out)
     for rung in lm_ladder.RUNGS:
         cost = flops_per_step(make_task(lm_ladder.get_config(rung)))
         for share in SHARES:
-            found = args.runs / f"{rung}_{share:g}.json"
-            if not found.exists():
+            name = f"{rung}_{share:g}"
+            if name not in rows:
                 steps = round(share * args.pflop * 1e15 / cost)
                 train_to(f"lm_ladder.py:{rung}", steps, args.runs / rung, args.overrides)
                 row = measure(args.runs / rung, transcriber, args.count)
-                found.write_text(json.dumps(row | {"flops": row["step"] * cost}))
-            rows.append(json.loads(found.read_text()))
-    report.write(args.out, markdown(rows), rows, picture(rows))
+                rows[name] = row | {"flops": row["step"] * cost}
+            found = list(rows.values())
+            report.write(args.out, markdown(found), rows, picture(found))
 
 
 if __name__ == "__main__":

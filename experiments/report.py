@@ -7,6 +7,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 
+def kept(out: Path) -> dict[str, Any]:
+    """What an earlier measurement, perhaps broken off, has left in `out`.json: not made again."""
+    record = out.with_suffix(".json")
+    return json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+
+
 def write(out: Path, table: str, numbers: Any, figure: Figure | None = None) -> None:
     """Writes `out`.md, `out`.json and `out`.png, and prints the table."""
     out.parent.mkdir(parents=True, exist_ok=True)
