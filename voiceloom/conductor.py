@@ -11,6 +11,7 @@ does so between two dispatches.
 
 import collections
 import contextlib
+import logging
 import queue
 import threading
 import time
@@ -25,6 +26,8 @@ from voiceloom.speaker import Report, Speaker
 from voiceloom.spoken import Spoken
 from voiceloom.synthesizer import Synthesizer, VoiceLike
 from voiceloom.waveform import Chunk, Onset
+
+_LOG = logging.getLogger(__name__)
 
 SIZES = (1, 4, 16)
 """Rows of a batch: the smallest that holds all streams is used."""
@@ -96,7 +99,7 @@ class Session:
     def feed(self, text: str) -> None:
         """More text to say."""
         self.text += text
-        self._conductor.tell(lambda: self.speaker.feed(text))
+        self._conductor.tell(lambda: self._conductor.attempt(self, lambda: self.speaker.feed(text)))
 
     def flush(self) -> None:
         """No more text is to come."""
@@ -291,11 +294,20 @@ class Conductor:
                 with self._turn:
                     if not self._told and wait_s != 0.0:
                         self._turn.wait(wait_s)
-                    told = list(self._told)
-                    self._told.clear()
-                for what in told:
-                    what()
-                wait_s = self._dispatch()
+                try:
+                    for _ in range(len(self._told)):
+                        self._told.popleft()()
+                    wait_s = self._dispatch()
+                except Exception as error:  # of a device, say: nobody's fault, so everybody's
+                    self._begin_anew(error)
+                    wait_s = 0.0
+
+    def _begin_anew(self, error: Exception) -> None:
+        """Tells all clients what went wrong; fresh rows for the next, since theirs may be gone."""
+        _LOG.error("a dispatch failed, %d streams with it", len(self.sessions), exc_info=error)
+        for session in list(self.sessions):
+            self.end(session, RuntimeError(f"the engine failed: {error}; ask again"))
+        self._batch = Batch(self._synth.engine, self._sizes[0])
 
     def _dispatch(self) -> float | None:
         """Makes the next frames; how long there is nothing to do after it, None until told."""

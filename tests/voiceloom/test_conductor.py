@@ -100,6 +100,22 @@ def test_what_cannot_be_said_reaches_the_client_and_nobody_else(conductor):
         list(empty)
 
 
+def test_a_dispatch_that_fails_is_told_to_all_and_the_next_are_served(conductor, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("the device is out of memory")
+
+    sessions = [conductor.open("anna", seed=i) for i in range(2)]
+    with monkeypatch.context() as patch:
+        patch.setattr(conductor._synth.engine, "generate", broken)
+        for session in sessions:
+            session.feed(TEXTS[0])
+            session.flush()
+        for session in sessions:
+            with pytest.raises(RuntimeError, match="out of memory"):
+                list(session)
+    assert say(conductor, 1).duration_s > 0
+
+
 def test_an_interruption_stops_and_divides_the_text(conductor):
     session = conductor.open("anna", seed=3)
     text = "One two three four five six seven eight nine ten. " * 6
