@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float32, Int32
 from data.phones import SYMBOLS, Units, boundary_class
 
 COMMA_S = 0.16  # two frames: the median pause at a comma that has one
-RISE_ST = (2.0, 8.0)  # about the speaker's median: at the last stressed vowel, at the last sound
+RISE_ST = (3.0, 9.0)  # about the speaker's median: at the last stressed vowel, at the last sound
 RISE_LEVEL, RISE_S = 2, 0.16  # steps louder; on the last vowel
 
 _QUESTION_WORDS = frozenset("how where when who why which what whose whom".split())

@@ -225,6 +225,23 @@ def test_the_prosody_token_is_moved_as_stream_and_unit_ask(cfg, text, sampling):
     assert say(cfg.pitches - 1, levels - 1, 2, wide) == (cfg.pitches - 1, levels - 1)
 
 
+def test_codes_are_led_further_where_the_token_was_moved_and_only_there(cfg, params, merge):
+    hidden = jax.random.normal(jax.random.key(1), (STREAMS, cfg.width))
+    drawn = jnp.arange(STREAMS) + cfg.levels * (cfg.pitches // 2)
+    said = drawn.at[2:].add(5 * cfg.levels)
+
+    @jax.jit
+    def logits(params):
+        model = merge(params)
+        ways = (model.with_prosody(hidden, drawn), model.with_prosody(hidden, said))
+        return [model.first_logits(x) for x in (*ways, sample.led(model, hidden, drawn, said))]
+
+    natural, plain, led = map(np.asarray, logits(params))
+    np.testing.assert_allclose(led[:2], plain[:2], atol=1e-5)
+    for row in (2, 3):  # the entries that the moved token favours gain
+        assert np.corrcoef(led[row] - plain[row], plain[row] - natural[row])[0, 1] > 0.5
+
+
 def test_text_in_pieces_gives_the_codes_of_the_whole(
     generate, encode, units, voice, sampling, fresh, whole
 ):
