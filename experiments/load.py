@@ -89,6 +89,7 @@ class Client:
                 message = await asyncio.wait_for(self._socket.recv(), wait_s)
             except TimeoutError:
                 due = math.inf
+                writer.cancel()  # a word after the interruption would begin a new utterance
                 await self._send("interrupt", playback_offset=ask.enough_s)
                 spoken = ""
                 continue
@@ -114,7 +115,7 @@ class Client:
                 break
             elif told["type"] == "error":
                 raise RuntimeError(told["message"])
-        await writer
+        await asyncio.wait([writer])
         end = playback.at(ask.enough_s) if spoken is not None else playback.until
         await asyncio.sleep(max(0.0, (end or 0.0) - time.perf_counter()))
         return Heard(
