@@ -32,11 +32,12 @@ from data.prepare import prepare
 from data.records import Reader, Writer, read_meta, to_float
 from data.text import TextError
 from experiments import lm_base, report
-from experiments.align import MIN_SCORE, Phones, align_record
+from experiments.align import MIN_SCORE, align_record
 from experiments.tokenise import about, coded
 from experiments.train import train
 from lm.aligner import AlignmentError
 from voiceloom import judges, weights
+from voiceloom.aligner import Phones
 from voiceloom.engine import Engine, mean_voice
 from voiceloom.evaluate import JUDGES
 from voiceloom.export import export_lm

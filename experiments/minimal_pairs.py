@@ -5,8 +5,9 @@
 Three questions, answered from the sound (pitch by probabilistic YIN, silence by energy), the
 recordings of the teacher beside us:
 
-* Marks: 24 statements of the held-out set, read in 8 voices with `.`, `?`, `,` and `!`. How much
-  higher does the other reading end, and is that more than chance (sign-flip permutation test)?
+* Marks: 24 statements of the held-out set, read in 8 voices with `.`, `?`, `,` and `!`, each four
+  times. How much higher does the other reading end, and is that more than chance (sign-flip
+  permutation test over the statements)?
 * Pauses: where a comma stands, and between words where none does, is there a silence of 80 ms?
 * Controls: what is asked of rate, pitch, range, break and emphasis, and what is got.
 
@@ -37,6 +38,7 @@ from voiceloom.evaluate import CORPORA
 from voiceloom.waveform import Chunk, Waveform
 
 MARKS = (".", "?", ",", "!")
+READINGS = 4  # of every statement: of one, the interval is 34 points wide
 HIGHER_ST = 1.5  # what a listener takes for a rise
 PAUSE_S = 0.08
 END_S = 0.1  # of voiced speech at the end
@@ -93,20 +95,29 @@ def sign_flip(differences: Sequence[float], draws: int = 20_000, seed: int = 0) 
 # ---- the three questions ----------------------------------------------------------------------
 
 
-def marks(lines: Sequence[dict], read: Callable[[str, str], Waveform]) -> dict[str, list[float]]:
+def marks(
+    lines: Sequence[dict], read: Callable[[str, str, int], Waveform]
+) -> dict[str, list[list[float]]]:
     """Semitones by which each reading ends above the statement, per mark; pairs that can be told.
 
     Args:
         lines: Statements of the held-out set.
-        read: Text and speaker to sound.
+        read: Text, speaker and seed to sound.
+
+    Returns:
+        By mark, for every statement the pairs of its READINGS.
     """
-    above: dict[str, list[float]] = {mark: [] for mark in MARKS[1:]}
+    above: dict[str, list[list[float]]] = {mark: [] for mark in MARKS[1:]}
     for line in tqdm(lines, "marks"):
-        words = line["text"].rstrip(".")
-        ends = {mark: final_pitch(read(words + mark, line["speaker"])) for mark in MARKS}
-        for mark, found in above.items():
-            if ends["."] is not None and ends[mark] is not None:
-                found.append(ends[mark] - ends["."])
+        words, pairs = line["text"].rstrip("."), {mark: [] for mark in above}
+        for seed in range(READINGS):
+            ends = {mark: final_pitch(read(words + mark, line["speaker"], seed)) for mark in MARKS}
+            for mark, found in pairs.items():
+                if ends["."] is not None and ends[mark] is not None:
+                    found.append(ends[mark] - ends["."])
+        for mark, found in pairs.items():
+            if found:
+                above[mark].append(found)
     return above
 
 
@@ -120,7 +131,7 @@ def teacher_marks(statements: Sequence[dict], questions: Sequence[dict], folder:
             final_pitch(Waveform.load(folder / one["audio"])) for one in (line, question) if one
         ]
         if len(ends) == 2 and None not in ends:
-            above.append(ends[1] - ends[0])
+            above.append([ends[1] - ends[0]])
     return {"?": above}
 
 
@@ -224,11 +235,12 @@ def markdown(found: dict) -> str:
     for name, by_mark in found["marks"].items():
         for mark, above in by_mark.items():
             if above:
-                share = judges.bootstrap([x >= HIGHER_ST for x in above])
-                mean = judges.bootstrap(above)
+                # Over statements: the readings of one are no further evidence of the others.
+                share = judges.bootstrap([np.mean(np.array(own) >= HIGHER_ST) for own in above])
+                means = [float(np.mean(own)) for own in above]
                 rows.append(
-                    f"| {name}, `{mark}` | {len(above)} | {share.written(0, 100)} | "
-                    f"{mean.written(1)} | {sign_flip(above):.4f} |"
+                    f"| {name}, `{mark}` | {sum(map(len, above))} | {share.written(0, 100)} | "
+                    f"{judges.bootstrap(means).written(1)} | {sign_flip(means):.4f} |"
                 )
     rows += [
         "",
@@ -255,7 +267,8 @@ def picture(found: dict) -> plt.Figure:
     for name, by_mark in found["marks"].items():
         for mark, above in by_mark.items():
             if above:
-                left.plot(np.sort(above), np.linspace(0, 1, len(above)), label=f"{name} {mark}")
+                pairs = np.sort(np.concatenate(above))
+                left.plot(pairs, np.linspace(0, 1, len(pairs)), label=f"{name} {mark}")
     left.axvline(HIGHER_ST, color="0.7", zorder=0)
     left.set(xlabel="ends higher than with a full stop, semitones", ylabel="share of pairs")
     for name, by_place in found["pauses"].items():
@@ -286,8 +299,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     synth = voiceloom.load(args.weights)
 
-    def say(text: str, speaker: str) -> Chunk:
-        return synth.say(text, speaker, seed=0)
+    def say(text: str, speaker: str, seed: int = 0) -> Chunk:
+        return synth.say(text, speaker, seed=seed)
 
     ours = [line for line in read if line["speaker"] in synth.voices]
     found = {

@@ -40,13 +40,13 @@ from tqdm import tqdm
 import voiceloom
 from data.phones import SYMBOLS
 from experiments import load, report, serving_sim
-from experiments.align import Phones
 from experiments.load import Ask, Heard
 from experiments.server_process import Server, serving
 from experiments.throughput import OTHERS_CORES, PAGE, REQUESTS, Others, machine
 from lm import aligner
 from lm.aligner_task import pauses
 from voiceloom import spoken
+from voiceloom.aligner import Phones
 from voiceloom.batch import Batch
 from voiceloom.conductor import SIZES, Costs
 from voiceloom.engine import MAX_FRAMES
@@ -222,7 +222,7 @@ def simulate(
             says[-1].append(serving_sim.Turn(frames, ask.enough_s, pause_s))
     flat = [turn for own in turns for turn in own]
     begin_s = np.mean([t.report["text_s"] + t.report["prefill_s"] for t in flat])
-    world = serving_sim.World(spread(metrics), 0.001, load.BUFFER_S, float(begin_s))
+    world = serving_sim.World(spread(metrics), 0.001, load.BUFFER_S, float(begin_s), SIZES)
     return serving_sim.simulate("ours", says, costs(metrics), seconds, world)
 
 

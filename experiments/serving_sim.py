@@ -71,6 +71,7 @@ class World(NamedTuple):
     network_s: float = 0.02  # mean of the exponential delay to a listener
     buffer_s: float = 0.06  # that a player waits after its first chunk, as browsers do
     begin_s: float = 0.0  # taking up a turn's text, in which nothing else is made
+    sizes: tuple[int, ...] = ()  # of the batch, all rows of which are computed; () is any
 
 
 class Playback:
@@ -145,6 +146,12 @@ def admits(policy: str, streams: int, cost: Cost) -> bool:
     return cost(streams + 1, frames) <= (1 - HEADROOM) * frames * FRAME_S
 
 
+def fitting(sizes: Sequence[int], rows: int, streams: int) -> int:
+    """Rows of the batch once so many streams are in it: as `voiceloom.conductor` has it."""
+    size = next((s for s in sizes if s >= streams), 0)
+    return size if size > rows or 4 * size <= rows else rows
+
+
 def simulate(
     policy: str,
     agents: Sequence[Sequence[Turn]],
@@ -170,13 +177,19 @@ def simulate(
     now = busy = 0.0
     live: list[Stream] = []
     done: list[Stream] = []
+    rows = 0  # of the batch as it is
+
+    def bound(streams: int, frames: int) -> float:
+        return cost(max(streams, rows), frames)
+
     resting: frozenset[Stream] = frozenset()
     refused = 0
     while now < seconds:
         while asks and asks[0][0] <= now:
             at, _, agent, turn = heapq.heappop(asks)
-            if admits(policy, len(live), cost):
+            if admits(policy, len(live), bound):
                 live.append(Stream(agent, turn, at, world.buffer_s))
+                rows = fitting(world.sizes, rows, len(live))
             else:
                 refused += 1
                 order += 1
@@ -190,20 +203,24 @@ def simulate(
         if not live:
             now = max(now, until)
             continue
+        # One text is taken up between two dispatches; whose is not has to wait.
+        waiting = [s for s in live if not s.begun]
+        if waiting:
+            waiting[0].begun = True
+            now, busy = now + world.begin_s, busy + world.begin_s
+        ready = [s for s in live if s.begun]
         if policy == "ours":
-            leads = [None if s.first is None else s.made * FRAME_S - (now - s.first) for s in live]
-            were = frozenset(i for i, s in enumerate(live) if s in resting)
-            chosen = scheduler.plan(leads, were, cost, FRAME_S)
-            resting = frozenset(live[i] for i in chosen.resting)
+            leads = [None if s.first is None else s.made * FRAME_S - (now - s.first) for s in ready]
+            were = frozenset(i for i, s in enumerate(ready) if s in resting)
+            chosen = scheduler.plan(leads, were, bound, FRAME_S)
+            resting = frozenset(ready[i] for i in chosen.resting)
             if not chosen.frames:
                 now = min(now + chosen.wait_s + 1e-6, max(until, now + 1e-6))
                 continue
-            frames, speaking = chosen.frames, [live[i] for i in chosen.rows]
+            frames, speaking = chosen.frames, [ready[i] for i in chosen.rows]
         else:
-            frames, speaking = frames_of(policy, live), live
-        took = rng.choice(world.spread) * cost(len(speaking), frames)
-        if (new := next((s for s in speaking if not s.begun), None)) is not None:
-            new.begun, took = True, took + world.begin_s
+            frames, speaking = frames_of(policy, ready), ready
+        took = rng.choice(world.spread) * bound(len(speaking), frames)
         now, busy = now + took, busy + took
         for stream in speaking:
             made = min(frames, stream.turn.frames - stream.made)

@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 import voiceloom
 from experiments import readings, report
-from experiments.align import Phones
 from experiments.readings import Reading
 from lm import aligner
 from lm.aligner_task import pauses
+from voiceloom.aligner import Phones
 from voiceloom.evaluate import CORPORA
 
 

@@ -13,12 +13,12 @@ The trunk runs at 50 Hz on pairs of spectrogram frames and is all matrix product
 dilated three-frame window unfolded into one dense layer, +-0.34 s of context in all.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import librosa
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Int32
@@ -33,6 +33,8 @@ _HOP, _WINDOW, _FFT = 240, 600, 768  # samples; 31.25 Hz per bin
 _FLOOR_DB = 60.0  # what lies deeper under the clip's peak is the recording's, not the speaker's
 _SEAM_S = 0.03  # of an unwritten pause, what at most belongs to the word after it
 _CLOSING_S = 0.25  # of the silence at the end, what at most belongs to the closing mark
+_LEAST = 2  # frames of a phone; one alone is a seam between two others
+_STILL = 6  # frames of a silence that parts
 _NEVER = -1e30
 
 
@@ -85,6 +87,20 @@ class Alignment(NamedTuple):
     score: float
 
 
+class Transcript(NamedTuple):
+    """The phones of a clip whose text nobody knows.
+
+    Attributes:
+        symbol: Phones in order, `[U]`.
+        word: The stretch between two silences that each is in, `[U]`.
+        bounds_s: When each begins, and when the last one ends, `[U + 1]`.
+    """
+
+    symbol: Int32[np.ndarray, " U"]
+    word: Int32[np.ndarray, " U"]
+    bounds_s: Float[np.ndarray, " U+1"]
+
+
 def log_mel(samples: Float[np.ndarray, " S"]) -> Float[np.ndarray, "T bands"]:
     """Log-mel spectrogram at 100 Hz without the channel: each band has mean 0 over the clip.
 
@@ -100,15 +116,22 @@ def log_mel(samples: Float[np.ndarray, " S"]) -> Float[np.ndarray, "T bands"]:
     used = samples[: len(padded) - lead]
     padded[lead : lead + len(used)] = used
     windows = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]
-    power = np.abs(np.fft.rfft(windows * _HANN, _FFT)[:, : len(_MEL)]) ** 2 @ _MEL
+    bank = _bank()
+    power = np.abs(np.fft.rfft(windows * _HANN, _FFT)[:, : len(bank)]) ** 2 @ bank
     power = np.maximum(power, max(power.max() * 10 ** (-_FLOOR_DB / 10), 1e-20))
     mel = np.log10(power)
     return (mel - mel.mean(axis=0)).astype(np.float32)
 
 
 _HANN = np.hanning(_WINDOW).astype(np.float32)
-_MEL = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=_FFT, n_mels=BANDS, fmax=8000.0).T
-_MEL = np.ascontiguousarray(_MEL[: _FFT // 3])  # 8 kHz is a third of the spectrum's 768 points
+
+
+@functools.cache
+def _bank() -> Float[np.ndarray, "bins bands"]:
+    import librosa  # a second or two, which only who aligns or clones should wait for
+
+    bank = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=_FFT, n_mels=BANDS, fmax=8000.0).T
+    return np.ascontiguousarray(bank[: _FFT // 3])  # 8 kHz is a third of the spectrum's 768 points
 
 
 class Block(nnx.Module):
@@ -295,3 +318,17 @@ def align(
     bounds_s[-1] = min(bounds_s[-1], bounds_s[-2] + _CLOSING_S)
     score = float(unit_score[~np.asarray(pause)].mean())
     return Alignment(bounds_s.astype(np.float32), unit_score.astype(np.float32), score)
+
+
+def transcribe(log_probs: Float[np.ndarray, "T V"]) -> Transcript:
+    """What is said, by the posteriors alone; no phones where nothing is."""
+    best = log_probs.argmax(axis=1)
+    begin = np.flatnonzero(np.diff(best, prepend=-1))  # of runs of one class
+    length, symbol = np.diff(begin, append=len(best)), best[begin]
+    phone = (symbol != SILENCE) & (length >= _LEAST)
+    stretch = np.cumsum((symbol == SILENCE) & (length >= _STILL))[phone]
+    _, word = np.unique(stretch, return_inverse=True)
+    bounds = np.append(begin[phone], (begin + length)[phone][-1:])
+    return Transcript(
+        symbol[phone].astype(np.int32), word.astype(np.int32), (bounds * HOP_S).astype(np.float32)
+    )

@@ -25,7 +25,7 @@ from jaxtyping import Array, Bool, Float, Int, Shaped, UInt32
 
 from lm.config import Config
 from lm.layers import NEVER, BackboneState
-from lm.model import LM
+from lm.model import LM, walk
 from lm.text import FREE, Steer, Text
 
 CANDIDATES = 64
@@ -84,6 +84,14 @@ class SamplerState(NamedTuple):
     done: Bool[Array, " B"]  # nothing more to come
 
 
+class Memory(NamedTuple):
+    """What one stream has heard before it begins."""
+
+    backbone: BackboneState
+    codes: Int[Array, "1 Q"]  # of the last frame
+    prosody: Int[Array, " 1"]
+
+
 class Frame(NamedTuple):
     """One frame of every stream (or, with a leading time axis, several)."""
 
@@ -133,6 +141,40 @@ def restart(state: SamplerState, rows: Bool[Array, " B"], seed: Int[Array, " B"]
         key=jnp.where(rows[:, None], key, state.key),
         tail=zero(state.tail),
         done=zero(state.done),
+    )
+
+
+def remember(
+    model: LM,
+    text: Text,
+    voice: Float[Array, "1 Dv"],
+    advance: Int[Array, "1 T"],
+    codes: Int[Array, "1 T Q"],
+    prosody: Int[Array, "1 T"],
+    length: Int[Array, " 1"],
+) -> Memory:
+    """What a stream knows that has heard `length` frames of a text spoken by somebody.
+
+    Frames beyond that are as if they had not been written; T is at most the backbone's window.
+    """
+    before = lambda a, first: jnp.concatenate([jnp.full_like(a[:, :1], first), a[:, :-1]], axis=1)  # noqa: E731
+    pointer, dwell = walk(advance)
+    _, backbone = model.listen(
+        before(codes, -1), pointer, dwell, text, voice,
+        prosody=before(prosody, 0) if model.cfg.pitches else None,
+    )  # fmt: skip
+    last = length[0] - 1
+    return Memory(backbone._replace(pos=length), codes[:, last], prosody[:, last])
+
+
+def recall(rows: Bool[Array, " B"], memory: Memory, state: SamplerState) -> SamplerState:
+    """`state` with the memory in the row of `rows`, which has said nothing yet."""
+    row = jnp.argmax(rows)
+    put = lambda all, one: all.at[row].set(one[0])  # noqa: E731
+    return state._replace(
+        backbone=jax.tree.map(put, state.backbone, memory.backbone),
+        codes=put(state.codes, memory.codes),
+        prosody=put(state.prosody, memory.prosody),
     )
 
 

@@ -56,6 +56,12 @@ def test_streamed_is_whole_bit_for_bit(synth, frames):
     np.testing.assert_array_equal(streamed.samples, whole.samples)
 
 
+def test_a_recording_is_heard_and_gone_on_from(synth):
+    voice = synth.voice(ROOT / "samples" / "01.mp3")
+    assert len(voice.prompt.symbol) > 15 and len(voice.prompt.codes) > 20
+    assert 1.0 < synth.say("The boat left early.", voice).duration_s < 3.0
+
+
 def test_the_codec_steps_as_it_runs_whole(synth):
     loaded = weights.load_codec()
     codec = nnx.merge(loaded.graphdef, loaded.params)

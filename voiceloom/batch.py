@@ -18,8 +18,11 @@ from jaxtyping import Float32, Int
 
 from data.markup import Steer
 from data.phones import Units
+from lm.sample import Memory
 from voiceloom import loudness
 from voiceloom.engine import BUCKETS, Engine
+from voiceloom.prompt import Prompt
+from voiceloom.voice import Voice
 
 
 class Block(NamedTuple):
@@ -58,6 +61,7 @@ class Batch:
         pitch: float = 0.0,
         pitch_range: float = 1.0,
         lookahead: int | None = None,
+        memory: Memory | None = None,
     ) -> "Slot":
         """A row for a stream that has said nothing yet.
 
@@ -70,6 +74,7 @@ class Batch:
             pitch: Semitones above the voice's own.
             pitch_range: Factor on the rise and fall of the melody.
             lookahead: Words that the model may know of beyond the one it speaks; None for all.
+            memory: What it has heard before, as `Engine.memory` gives it for a voice.
 
         Raises:
             ValueError: Something is asked that the model does not have, or no row is free.
@@ -86,6 +91,8 @@ class Batch:
         rows = np.arange(self.size) == row
         seeds = np.full(self.size, seed % 2**31, np.int32)
         self._lm, self._decoder = self.engine.restart(rows, seeds, (self._lm, self._decoder))
+        if memory is not None:
+            self._lm = self.engine.recall(rows, memory, self._lm)
         self.slots[row] = Slot(self, row, lookahead)
         return self.slots[row]
 
@@ -214,7 +221,8 @@ class Slot:
 def warm(engine: Engine, size: int = 1) -> None:
     """Compiles every step that `size` rows need; else each compiles when it is first called."""
     batch = Batch(engine, size)
-    slot = batch.open(np.zeros(engine.voice_width, np.float32), seed=0)
+    memory = engine.memory(_made_up_voice(engine))
+    slot = batch.open(np.zeros(engine.voice_width, np.float32), seed=0, memory=memory)
     for count in BUCKETS:
         slot.begin(*_made_up(count))
     slot.frames(1)
@@ -227,6 +235,14 @@ def talking(engine: Engine, size: int) -> Batch:
         slot = batch.open(np.zeros(engine.voice_width, np.float32), seed=seed)
         slot.begin(*_made_up(BUCKETS[-1]))
     return batch
+
+
+def _made_up_voice(engine: Engine) -> Voice:
+    """One that has been heard."""
+    ones = np.ones(1, np.int32)
+    codes = np.zeros((1, engine.books), np.int32)
+    vector = np.zeros(engine.voice_width, np.float32)
+    return Voice("", vector, "us", "", Prompt(ones, ones, ones, codes, ones))
 
 
 def _made_up(count: int) -> tuple[Units, None, str]:

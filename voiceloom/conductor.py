@@ -61,7 +61,7 @@ class Costs(NamedTuple):
         return self.fixed_s[size] + frames * self.frame_s[size]
 
 
-def measure_costs(engine: Engine, sizes: tuple[int, ...] = SIZES, times: int = 12) -> Costs:
+def measure_costs(engine: Engine, sizes: tuple[int, ...] = SIZES, times: int = 8) -> Costs:
     """Times dispatches of one and of MAX_FRAMES frames with every row speaking; compiles them."""
     fixed, per_frame = {}, {}
     for size in sizes:
@@ -202,7 +202,7 @@ class Conductor:
         """
         begun = time.perf_counter()
         found = self._synth.voice(voice)
-        front_end = self._synth.front_end(found.accent)
+        front_end, memory = self._synth.front_end(found.accent), self._synth.engine.memory(found)
         with self._turn:
             streams = len(self.sessions) + self._promised
             frame_s = self._synth.engine.frame_s
@@ -214,7 +214,7 @@ class Conductor:
         def begin() -> None:
             try:
                 self._fit(len(self.sessions) + 1)
-                slot = self._batch.open(found.vector, **how)
+                slot = self._batch.open(found.vector, memory=memory, **how)
                 speaker = Speaker(self._synth.engine, slot, front_end, None, begun)
                 session = Session(self, speaker)
                 self.sessions.append(session)

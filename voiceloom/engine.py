@@ -29,8 +29,10 @@ from lm.text import FREE, Text
 from lm.text import Steer as TextSteer
 from voiceloom import loudness
 from voiceloom.loudness import LoudnessState
+from voiceloom.prompt import FRAMES
 from voiceloom.speech_codec import SpeechCodec
 from voiceloom.step import Step
+from voiceloom.voice import Voice
 from voiceloom.weights import Weights
 
 MAX_FRAMES = 8
@@ -41,6 +43,9 @@ BUCKETS = (64, 192, 512)
 
 CROP_S = 4.0
 """Longest stretch of a reference that the voice encoder hears at once: as in training."""
+
+MEMORIES = 64
+"""Of cloned voices, 1.8 MB each."""
 
 RESERVE = 0.5
 """Part of the lead that the making of one chunk may use up."""
@@ -60,6 +65,7 @@ class Engine:
         self.frame_s = self.frame_samples / self.sample_rate
         self.steerable = lm.config.pitches > 0
         self.longest = BUCKETS[-1]  # units in one segment
+        self.advance = lm.config.advance
         self.init = Step(_init, lm, codec)
         self.restart = Step(_restart, lm, codec, donate=2)
         self.encode_text = Step(_encode_text, lm)
@@ -67,6 +73,9 @@ class Engine:
         self.generate = Step(_generate, lm, donate=5)
         self.decode_frames = Step(decode, codec, donate=3)
         self._encode_voice = Step(_encode_voice, lm)
+        self._remember = Step(sample.remember, lm)
+        self.recall = Step(sample.recall, donate=2)
+        self._memories: dict[bytes, sample.Memory] = {}
 
     @property
     def compile_s(self) -> float:
@@ -150,6 +159,32 @@ class Engine:
             length = np.array([len(crop)], np.int32)
             vectors.append(np.asarray(self._encode_voice(padded, length))[0])
         return mean_voice(vectors)
+
+    def memory(self, voice: Voice) -> sample.Memory | None:
+        """What a stream in this voice has heard before it begins; None for a vector alone.
+
+        Made once and kept, for the `MEMORIES` voices that were asked for last.
+        """
+        prompt = voice.prompt
+        if prompt is None:
+            return None
+        key = voice.vector.tobytes() + prompt.codes.tobytes()
+        found = self._memories.pop(key, None)
+        if found is None:
+            count, frames = len(prompt.symbol), len(prompt.codes)
+            nothing = np.zeros((count, 2), np.int32)
+            units = Units(prompt.symbol, np.zeros(count, np.int32), prompt.word, nothing)
+            pad = lambda a: np.pad(a, [(0, FRAMES - frames), *[(0, 0)] * (a.ndim - 1)])[None]  # noqa: E731
+            found = self._remember(
+                self.read(units, None, "", voice.vector, None, complete=True),
+                voice.vector[None],
+                *map(pad, (prompt.advance, prompt.codes, prompt.prosody)),
+                np.array([frames], np.int32),
+            )
+        self._memories[key] = found
+        if len(self._memories) > MEMORIES:
+            self._memories.pop(next(iter(self._memories)), None)
+        return found
 
 
 def mean_voice(vectors: Sequence[Float32[np.ndarray, " Dv"]]) -> Float32[np.ndarray, " Dv"]:

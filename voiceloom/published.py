@@ -168,6 +168,9 @@ class Engine(engine.Engine):
             f"this model speaks in voices of its own: {', '.join(self._lm.config.voices)}"
         )
 
+    def memory(self, voice: Voice) -> None:
+        """Its voices are known by their numbers."""
+
     def sampling(self, rows: int) -> Sampling:
         """The settings that the model's authors ship."""
         return jax.tree.map(np.array, self._sampling(np.zeros(rows, np.int32)))

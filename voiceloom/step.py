@@ -25,7 +25,7 @@ def use_compilation_cache() -> Path | None:
     except OSError:  # a read-only home: every start compiles
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # a dozen of .1 s each
     return folder
 
 

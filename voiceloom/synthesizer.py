@@ -18,13 +18,16 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Se
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 
 from data.text import FrontEnd
-from voiceloom import batch, hub, likeness, published, weights
+from lm import aligner
+from voiceloom import batch, hub, likeness, prompt, published, weights
 from voiceloom import engine as engines
+from voiceloom.aligner import Phones
 from voiceloom.library import Library
 from voiceloom.likeness import Likeness
+from voiceloom.prompt import Prompt
 from voiceloom.speaker import Report, Speaker
 from voiceloom.step import use_compilation_cache
 from voiceloom.voice import Voice, VoiceError, read_reference
@@ -110,6 +113,7 @@ class Synthesizer:
         self._voices, self._lm_hash = self.engine.voices, loaded.lm.hash
         self.library = Library()
         self._front_ends: dict[str, FrontEnd] = {}
+        self._phones: Phones | None = None
         self._lock = threading.Lock()
 
     def warm(self) -> None:
@@ -153,8 +157,9 @@ class Synthesizer:
         else:
             name = "reference" if isinstance(source, Waveform) else Path(source).stem
             samples = read_reference(source, self.sample_rate)
-            vector = self.engine.encode_voice(self.engine.codec.encode(samples[None])[0])
-            return Voice(name, vector, accent, self._lm_hash)
+            codes = self.engine.codec.encode(samples[None])[0]
+            vector, heard = self.engine.encode_voice(codes), self._listen(samples, codes)
+            return Voice(name, vector, accent, self._lm_hash, heard)
         if found.lm_hash != self._lm_hash:
             raise VoiceError(
                 f"voice {found.name!r} was made by another language model; make it again from its "
@@ -244,6 +249,16 @@ class Synthesizer:
         codes = self.engine.codec.encode(samples[None], self.engine.books)
         return Waveform(self.engine.codec.decode(codes)[0, : len(samples)], self.sample_rate)
 
+    def _listen(
+        self, samples: Float32[np.ndarray, " S"], codes: Int[np.ndarray, "T Q"]
+    ) -> Prompt | None:
+        """The prompt of a reference."""
+        with self._lock:
+            self._phones = self._phones or Phones()
+        engine, said = self.engine, aligner.transcribe(self._phones(samples))
+        codes, frame_rate = codes[:, : engine.books], 1 / engine.frame_s
+        return prompt.listen(samples, self.sample_rate, codes, frame_rate, said, engine.advance)
+
     def _speaker(
         self,
         voice: VoiceLike,
@@ -258,8 +273,9 @@ class Synthesizer:
         begun = time.perf_counter()
         found = self.voice(voice)
         slot = batch.Batch(self.engine).open(
-            found.vector, seed, temperature, rate, pitch, pitch_range, lookahead
-        )
+            found.vector, seed, temperature, rate, pitch, pitch_range, lookahead,
+            memory=self.engine.memory(found),
+        )  # fmt: skip
         front_end = self.front_end(found.accent)
         return Speaker(self.engine, slot, front_end, chunk_frames, begun)
 

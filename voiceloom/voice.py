@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 
 from data import audio
 from voiceloom.loudness import TARGET_DB
+from voiceloom.prompt import Prompt
 from voiceloom.waveform import Waveform
 
 MIN_SPEECH_S = 1.0
@@ -39,12 +40,14 @@ class Voice:
         vector: What the language model is conditioned on, `[Dv]`.
         accent: How text is read for it: "us", "gb", or an espeak-ng language code.
         lm_hash: Of the language model that made it: to any other the numbers mean nothing.
+        prompt: The recording that it was made of, as the model hears it; None for a vector alone.
     """
 
     name: str
     vector: Float32[np.ndarray, " Dv"]
     accent: str
     lm_hash: str
+    prompt: Prompt | None = None
 
     def renamed(self, name: str) -> "Voice":
         """The same voice under another name."""
@@ -53,7 +56,9 @@ class Voice:
     def save(self, path: str | os.PathLike) -> None:
         """Writes a file of a few kilobytes, `.safetensors`."""
         about = {"name": self.name, "accent": self.accent, "lm_hash": self.lm_hash}
-        save_file({"vector": self.vector}, path, about)
+        prompt = {} if self.prompt is None else self.prompt._asdict()
+        tensors = {"vector": self.vector} | {f"prompt.{n}": a for n, a in prompt.items()}
+        save_file({n: np.ascontiguousarray(a) for n, a in tensors.items()}, path, about)
 
     @staticmethod
     def mix(name: str, parts: "Mapping[Voice, float]") -> "Voice":
@@ -77,9 +82,11 @@ class Voice:
         try:
             with safe_open(path, "numpy") as file:
                 about = file.metadata()
-                return Voice(
-                    about["name"], file.get_tensor("vector"), about["accent"], about["lm_hash"]
-                )
+                read = lambda name: file.get_tensor(f"prompt.{name}")  # noqa: E731
+                there = "prompt.codes" in file.keys()  # noqa: SIM118
+                prompt = Prompt(*map(read, Prompt._fields)) if there else None
+                vector = file.get_tensor("vector")
+                return Voice(about["name"], vector, about["accent"], about["lm_hash"], prompt)
         except FileNotFoundError as error:
             raise VoiceError(f"{path}: no such file; check the path") from error
         except (SafetensorError, OSError, KeyError, TypeError) as error:

@@ -95,6 +95,16 @@ def test_align_finds_the_changes_and_shares_out_the_pauses():
     assert found.unit_score[3] == 0 and found.score == pytest.approx(np.log(0.991), abs=1e-6)
 
 
+def test_phones_are_read_off_where_no_text_is_known():
+    spoken = [0] * 8 + [3] * 4 + [5] * 6 + [0] * 9 + [4] * 5 + [7] + [5] * 3 + [0] * 2 + [6] * 4
+    said = aligner.transcribe(posteriors(spoken))
+    assert said.symbol.tolist() == [3, 5, 4, 5, 6]  # 7 is a seam, not a phone
+    assert said.word.tolist() == [0, 0, 1, 1, 1]
+    np.testing.assert_allclose(said.bounds_s, [0.08, 0.12, 0.27, 0.33, 0.38, 0.42], atol=1e-6)
+    nothing = aligner.transcribe(posteriors([0] * 20))
+    assert len(nothing.symbol) == len(nothing.word) == len(nothing.bounds_s) == 0
+
+
 def test_the_score_tells_a_wrong_text():
     labels, symbol = [5] * 5 + [6] * 5 + [7] * 5 + [0] * 5, np.array([5, 9, 7, 1])
     found = aligner.align(posteriors(labels), symbol, np.zeros(4, int), symbol == 1)

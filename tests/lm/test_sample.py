@@ -225,6 +225,34 @@ def test_the_prosody_token_is_moved_as_stream_and_unit_ask(cfg, text, sampling):
     assert say(cfg.pitches - 1, levels - 1, 2, wide) == (cfg.pitches - 1, levels - 1)
 
 
+def test_what_is_remembered_is_what_was_heard(
+    params, merge, generate, text, voice, sampling, fresh
+):
+    row, length, rows = 2, 20, np.arange(STREAMS) == 2  # the greedy stream
+    state, frames = generate(text, voice, sampling, fresh, length)
+    said = int(frames.valid[:, row].sum())
+
+    def heard(a):
+        own = np.asarray(a)[:said, row]
+        return np.concatenate([own, 1 + 0 * own[:3]])[None]  # what comes after counts for nothing
+
+    one = jax.tree.map(lambda a: a[row : row + 1], text)
+    remember = jax.jit(lambda p, *a: sample.remember(merge(p), *a))
+    memory = remember(
+        params, one, voice[row : row + 1], heard(frames.advance), heard(frames.codes),
+        heard(frames.prosody), np.array([said]),
+    )  # fmt: skip
+    blank = {name: getattr(fresh, name) for name in ("backbone", "codes", "prosody")}
+    recalled = sample.recall(jnp.asarray(rows), memory, state._replace(**blank))
+    assert int(recalled.backbone.pos[row]) == said
+    assert [int(p) for p in np.delete(recalled.backbone.pos, row)] == [0] * (STREAMS - 1)
+    for a, b in zip(recalled.backbone.rings, state.backbone.rings, strict=True):
+        np.testing.assert_allclose(a.keys[row, :, :said], b.keys[row, :, :said], atol=1e-4)
+        np.testing.assert_allclose(a.values[row, :, :said], b.values[row, :, :said], atol=1e-4)
+    assert (recalled.codes[row] == state.codes[row]).all()
+    assert recalled.prosody[row] == state.prosody[row]
+
+
 def test_codes_are_led_further_where_the_token_was_moved_and_only_there(cfg, params, merge):
     hidden = jax.random.normal(jax.random.key(1), (STREAMS, cfg.width))
     drawn = jnp.arange(STREAMS) + cfg.levels * (cfg.pitches // 2)

@@ -1,0 +1,74 @@
+"""Prompts: a reference is heard once, and speech goes on from it."""
+
+import numpy as np
+import pytest
+
+from lm.aligner import Transcript
+from tests.voiceloom.tiny import speechlike
+from voiceloom import prompt
+from voiceloom.conductor import Conductor, Costs
+from voiceloom.voice import Voice
+from voiceloom.waveform import Chunk
+
+RATE, FRAME_RATE = 24_000, 12.5
+
+
+def transcript(seconds, phones_a_second=10):
+    """Made-up phones without a pause."""
+    count = round(seconds * phones_a_second)
+    bounds = np.linspace(0.1, seconds - 0.1, count + 1).astype(np.float32)
+    rng = np.random.default_rng(0)
+    return Transcript(rng.integers(10, 60, count, np.int32), np.zeros(count, np.int32), bounds)
+
+
+def listened(seconds, said=None):
+    codes = np.random.default_rng(1).integers(0, 1024, (round(seconds * FRAME_RATE), 4))
+    said = transcript(seconds) if said is None else said
+    return prompt.listen(speechlike(seconds), RATE, codes, FRAME_RATE, said, limit=3), codes
+
+
+@pytest.mark.parametrize("seconds", [1.5, 4.0, 30.0])
+def test_a_prompt_has_as_much_of_the_clip_as_the_model_remembers(seconds):
+    heard, codes = listened(seconds)
+    frames = len(heard.codes)
+    assert frames == min(len(codes), prompt.FRAMES) or frames >= (seconds - 0.2) * FRAME_RATE
+    np.testing.assert_array_equal(heard.codes, codes[:frames])
+    assert len(heard.advance) == len(heard.prosody) == frames <= prompt.FRAMES
+    assert heard.advance.sum() == len(heard.symbol) == len(heard.word)
+    assert heard.advance.max() <= 3 and (heard.prosody > 0).any()
+
+
+def test_what_nobody_understands_is_no_prompt():
+    assert listened(4.0, transcript(0.5))[0] is None
+    assert listened(4.0, Transcript(*(np.zeros(0, np.int32),) * 3))[0] is None
+
+
+@pytest.fixture
+def prompted(synth):
+    """A voice that has been heard, and the same vector alone."""
+    anna = synth.voice("anna")
+    heard = listened(4.0)[0]
+    heard = heard._replace(codes=heard.codes[:, : synth.engine.books])
+    return Voice("anna", anna.vector, "us", anna.lm_hash, heard), anna
+
+
+def test_speech_goes_on_from_the_prompt_alone_and_in_company(synth, prompted, tmp_path):
+    voice, vector = prompted
+    alone = synth.say("Nine ships left.", voice, seed=1)
+    assert not np.array_equal(alone.codes, synth.say("Nine ships left.", vector, seed=1).codes)
+    voice.save(tmp_path / "a.safetensors")
+    again = synth.say("Nine ships left.", tmp_path / "a.safetensors", seed=1)
+    np.testing.assert_array_equal(again.samples, alone.samples)
+
+    conductor = Conductor(synth, sizes=(4,), costs=Costs({4: 0.004}, {4: 0.001}))
+    runs = []
+    for company in ((), ("bert", voice)):
+        others = [conductor.open(other, seed=7) for other in company]
+        for other in others:
+            other.feed("Somebody else is speaking, on and on and on. ")
+        session = conductor.open(voice, seed=1)
+        session.feed("Nine ships left.")
+        session.flush()
+        runs.append(Chunk.join(list(session)))
+    conductor.close()
+    np.testing.assert_array_equal(runs[0].codes, runs[1].codes)

@@ -1,0 +1,68 @@
+"""What a cloned voice has said last: its reference, as the context of everything it will say.
+
+A vector says who speaks about as well as a hundred speakers can teach it. The recording itself says
+more, if the language model hears it as its own last sentence: it goes on in that voice. What was
+said there need not be known: the aligner's phones are as good as a transcript (LOG, 2026-11-26), so
+a recording is all that is needed. The model hears a prompt once; what it remembers of it is copied
+into every stream in that voice.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from data import prosody
+from data.phones import SYMBOL_IDS
+from data.utterances import advances, onsets
+from lm.aligner import Transcript
+
+FRAMES = 120
+"""At most, 9.6 s: less than the window of the language model, which forgets what is longer ago."""
+
+LEAST = 8  # phones: fewer are no speech, or none that the aligner understands
+
+
+class Prompt(NamedTuple):
+    """U units and T frames that have been spoken."""
+
+    symbol: Int[np.ndarray, " U"]
+    word: Int[np.ndarray, " U"]
+    advance: Int[np.ndarray, " T"]  # units passed in every frame
+    codes: Int[np.ndarray, "T Q"]
+    prosody: Int[np.ndarray, " T"]
+
+
+def listen(
+    samples: Float[np.ndarray, " S"],
+    sample_rate: int,
+    codes: Int[np.ndarray, "T Qall"],
+    frame_rate: float,
+    said: Transcript,
+    limit: int,
+) -> Prompt | None:
+    """The prompt of a clip; None where hardly anything is said.
+
+    Args:
+        samples: The clip.
+        sample_rate: Of it.
+        codes: Of it, with the books that the language model writes.
+        frame_rate: Of the codes.
+        said: Its phones.
+        limit: Units that the model passes in a frame at most.
+    """
+    # To the last phone that begins within the limit; its end is that of a sentence.
+    count = int((said.bounds_s[1:] * frame_rate < FRAMES).sum())
+    if count < LEAST:
+        return None
+    bounds_s = said.bounds_s[: count + 1]
+    frames = min(len(codes), FRAMES, int(np.ceil(bounds_s[-1] * frame_rate)) + 1)
+    melody = prosody.measure(samples, sample_rate, frame_rate, frames, prosody.yin)
+    speaker_hz = prosody.median_hz([melody.hz])
+    return Prompt(
+        symbol=np.append(said.symbol[:count], np.int32(SYMBOL_IDS["."])),
+        word=np.append(said.word[:count], said.word[count - 1]),
+        advance=advances(onsets(bounds_s, frame_rate, frames), frames, limit).astype(np.int32),
+        codes=codes[:frames].astype(np.int32),
+        prosody=prosody.tokens(melody, speaker_hz),
+    )
