@@ -56,7 +56,7 @@ class Outcome(NamedTuple):
     agents: int
     turns: int
     refused: int  # requests that had to come again
-    first_audio_s: tuple[float, float]  # p50, p95, from the request to the listener
+    first_audio_s: tuple[float, float]  # p50, p95, from the text to the listener
     underrun_ms_per_min: float
     dry_turns: float  # share of the turns that ran dry at least once
     wasted: float  # share of the audio that nobody heard
@@ -106,6 +106,7 @@ class Stream:
     def __init__(self, agent: int, turn: Turn, asked: float, buffer_s: float):
         self.agent, self.turn, self.asked = agent, turn, asked
         self.made = self.chunks = 0
+        self.written = False  # its text has come: a client writes once it has been let in
         self.begun = False  # its text is taken up
         self.first: float | None = None  # sent
         self.playback = Playback(buffer_s)
@@ -186,9 +187,9 @@ def simulate(
     refused = 0
     while now < seconds:
         while asks and asks[0][0] <= now:
-            at, _, agent, turn = heapq.heappop(asks)
+            _, _, agent, turn = heapq.heappop(asks)
             if admits(policy, len(live), bound):
-                live.append(Stream(agent, turn, at, world.buffer_s))
+                live.append(Stream(agent, turn, now, world.buffer_s))
                 rows = fitting(world.sizes, rows, len(live))
             else:
                 refused += 1
@@ -204,7 +205,11 @@ def simulate(
             now = max(now, until)
             continue
         # One text is taken up between two dispatches; whose is not has to wait.
-        waiting = [s for s in live if not s.begun]
+        waiting = [s for s in live if not s.begun and s.written]
+        for stream in live:  # the answer crosses the dispatch that begins now
+            stream.written = True
+        if not waiting and not any(s.begun for s in live):
+            waiting = live[:1]
         if waiting:
             waiting[0].begun = True
             now, busy = now + world.begin_s, busy + world.begin_s
@@ -215,7 +220,8 @@ def simulate(
             chosen = scheduler.plan(leads, were, bound, FRAME_S)
             resting = frozenset(ready[i] for i in chosen.resting)
             if not chosen.frames:
-                now = min(now + chosen.wait_s + 1e-6, max(until, now + 1e-6))
+                wait_s = chosen.wait_s if all(s.begun for s in live) else 0.0
+                now = min(now + wait_s + 1e-6, max(until, now + 1e-6))
                 continue
             frames, speaking = chosen.frames, [ready[i] for i in chosen.rows]
         else:
