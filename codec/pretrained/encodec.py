@@ -130,22 +130,24 @@ class Residual(nnx.Module):
     """Residual vector quantisation: each book describes what the ones before it have left."""
 
     def __init__(self, tables: list[Float[Array, "K D"]]):
-        self.tables = nnx.Param(jnp.stack(tables))
+        # Apart, since of a stack each would be copied before its product, and with their squares,
+        # whose sum took longer than the product: of Mimi's 32 books 16 ms a step.
+        self.tables = nnx.List([nnx.Param(table) for table in tables])
+        self.halves = nnx.List([nnx.Param(jnp.sum(table**2, axis=1) / 2) for table in tables])
 
     def encode(self, x: Float[Array, "B T D"], books: int) -> Int[Array, "B T Q"]:
         """The nearest entries of the first `books` books."""
         codes = []
-        for table in self.tables[...][:books]:
-            cross = jnp.matmul(x, table.T, precision=EXACT)
-            found = jnp.argmin(jnp.sum(table**2, axis=1) - 2 * cross, axis=-1)
+        for table, half in list(zip(self.tables, self.halves, strict=True))[:books]:
+            cross = jnp.matmul(x, table[...].T, precision=EXACT)
+            found = jnp.argmin(half[...] - cross, axis=-1)
             codes.append(found)
-            x = x - table[found]
+            x = x - table[...][found]
         return jnp.stack(codes, axis=-1)
 
     def decode(self, codes: Int[Array, "B T Q"]) -> Float[Array, "B T D"]:
         """The sum of the entries."""
-        tables = self.tables[...]
-        return sum(tables[q][codes[..., q]] for q in range(codes.shape[-1]))
+        return sum(self.tables[q][...][codes[..., q]] for q in range(codes.shape[-1]))
 
 
 class Encodec(nnx.Module):

@@ -1,17 +1,24 @@
 """Writes what the tests of `lm.pretrained` compare with: run it where transformers is installed.
 
-    python -m tests.lm.pretrained.reference tests/lm/pretrained
+    python -m experiments.parity --set-up runs/torch
+    runs/torch/bin/python -m tests.lm.pretrained.reference tests/lm/pretrained
 
 Small models of the true layout with random weights, as transformers itself saves them, and what
 transformers makes of three prompts at once, padded on the left, and of one alone: logits, and what
 it says greedily. Embeddings and heads are spread out, so that no two logits are nearly equal.
+
+With the name of a model it is that one in about the size that is published, which
+`experiments.parity` then asks for its times, line by line.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tests.codec.pretrained.reference import serve
 
 try:
     import torch
@@ -32,17 +39,26 @@ TEXTS = ("so it goes on", "hello there, how are you?", "a")
 FRAMES = 200
 BOOKS, ENTRIES, SPARE = 5, 32, 3  # of CSM: books, entries of the codec, ids that it does not have
 
+PUBLISHED_TOKENS = {
+    "start_of_human": 128_259, "end_of_text": 128_009, "end_of_human": 128_260,
+    "start_of_ai": 128_261, "start_of_speech": 128_257, "end_of_speech": 128_258,
+    "first_code": 128_266, "codes": 4096,
+}  # fmt: skip
+PUBLISHED_FRAMES = 4
+LAYERS = 4
+"""Of Orpheus; the published one has 28, and would take 13 GB here and as much again there."""
+
 
 def letters(text: str) -> list[int]:
     """The tokens of a text: one a letter."""
     return [ALPHABET.index(letter) for letter in text]
 
 
-def rope(original: int) -> dict[str, Any]:
+def rope(original: int, factor: float = 8.0, low: float = 1.0, high: float = 4.0) -> dict[str, Any]:
     """With wavelengths in all three bands of the rescaling."""
     return {
-        "rope_type": "llama3", "rope_theta": 500_000.0, "factor": 8.0, "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0, "original_max_position_embeddings": original,
+        "rope_type": "llama3", "rope_theta": 500_000.0, "factor": factor, "low_freq_factor": low,
+        "high_freq_factor": high, "original_max_position_embeddings": original,
     }  # fmt: skip
 
 
@@ -86,27 +102,50 @@ def right(values: np.ndarray, lengths: list[int], fill: float) -> np.ndarray:
     return moved
 
 
-def csm(folder: Path) -> None:
-    """CSM: the first prompt has an utterance before it, with its sound."""
+def small_csm() -> Any:
+    """What the tests load."""
     shape = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
              "num_hidden_layers": 2, "vocab_size": ENTRIES + SPARE}  # fmt: skip
-    codec = {
-        "model_type": "mimi", "num_filters": 2, "codebook_size": ENTRIES, "hidden_size": 8,
-        "codebook_dim": 4, "vector_quantization_hidden_dimension": 4, "num_quantizers": BOOKS,
-        "upsample_groups": 8, "num_hidden_layers": 1, "intermediate_size": 8,
-        "num_attention_heads": 2, "num_key_value_heads": 2, "sliding_window": 10,
-    }  # fmt: skip
-    config = CsmConfig(
+    return CsmConfig(
         **shape, hidden_size=32, intermediate_size=48, text_vocab_size=56, num_codebooks=BOOKS,
         max_position_embeddings=512, rope_parameters=rope(64), audio_token_id=AUDIO,
         audio_eos_token_id=AUDIO_END, pad_token_id=AUDIO, bos_token_id=BEGIN,
-        codebook_pad_token_id=ENTRIES + SPARE - 1, codec_config=codec,
+        codebook_pad_token_id=ENTRIES + SPARE - 1, codec_config=small_mimi(BOOKS, ENTRIES),
         depth_decoder_config=shape | {
             "hidden_size": 24, "intermediate_size": 40, "num_codebooks": BOOKS,
             "backbone_hidden_size": 32, "max_position_embeddings": 33,
             "rope_parameters": rope(32),
         },
     )  # fmt: skip
+
+
+def published_csm() -> Any:
+    """CSM-1B, but for its tokenizer and its Mimi."""
+    return CsmConfig(
+        rope_parameters=rope(1024, 32.0, 0.125, 0.5), audio_token_id=AUDIO,
+        audio_eos_token_id=AUDIO_END, pad_token_id=AUDIO, bos_token_id=BEGIN,
+        codec_config=small_mimi(32, 2048),
+        depth_decoder_config={"rope_parameters": rope(16, 32.0, 2**-9, 2**-7)},
+    )  # fmt: skip
+
+
+def small_mimi(books: int, entries: int) -> dict[str, Any]:
+    """A codec for CSM to hear with."""
+    return {
+        "model_type": "mimi", "num_filters": 2, "codebook_size": entries, "hidden_size": 8,
+        "codebook_dim": 4, "vector_quantization_hidden_dimension": 4, "num_quantizers": books,
+        "upsample_groups": 8, "num_hidden_layers": 1, "intermediate_size": 8,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "sliding_window": 10,
+    }  # fmt: skip
+
+
+def csm(folder: Path, config: Any, frames: int) -> tuple[Any, Callable]:
+    """CSM: the first prompt has an utterance before it, with its sound.
+
+    Returns:
+        The model, and what says the second prompt.
+    """
+    books, ids = config.num_codebooks, config.vocab_size
     model = CsmForConditionalGeneration(config).eval()
     spread(model, 0)
     with torch.no_grad():
@@ -122,11 +161,11 @@ def csm(folder: Path) -> None:
     texts = [[BEGIN, *letters(f"[{row % 2}]{text}"), END] for row, text in enumerate(TEXTS)]
     texts[0] = [BEGIN, *letters("[0]hm."), END, *[AUDIO] * len(codes), AUDIO_END, *texts[0]]
     lengths = list(map(len, texts))
-    tokens = np.full((len(texts), max(lengths), BOOKS + 1), -1)
+    tokens = np.full((len(texts), max(lengths), books + 1), -1)
     for row, text in enumerate(texts):
         tokens[row, : len(text), -1] = text
     heard = (tokens[0, :, -1] == AUDIO) | (tokens[0, :, -1] == AUDIO_END)
-    tokens[0, heard, :-1] = np.concatenate([codes.numpy(), np.zeros((1, BOOKS))])
+    tokens[0, heard, :-1] = np.concatenate([codes.numpy(), np.zeros((1, books))])
     tokens[0, heard, -1] = -1
 
     def inputs(rows):
@@ -139,17 +178,21 @@ def csm(folder: Path) -> None:
                      "input_values_cutoffs": torch.tensor(cuts)}  # fmt: skip
         return made
 
+    never = list(range(config.codec_config.codebook_size, ids))
+
+    def say(rows):
+        return model.generate(
+            **inputs(rows), max_new_tokens=frames, do_sample=False, depth_decoder_do_sample=False,
+            suppress_tokens=never, depth_decoder_suppress_tokens=never,
+        )  # fmt: skip
+
     with torch.no_grad():
         out = model(**inputs(texts), output_hidden_states=True)
         alone = model(**inputs(texts[1:2]))
-        never = list(range(ENTRIES, ENTRIES + SPARE))
-        said = model.generate(
-            **inputs(texts), max_new_tokens=FRAMES, do_sample=False, depth_decoder_do_sample=False,
-            suppress_tokens=never, depth_decoder_suppress_tokens=never,
-        )  # fmt: skip
+        said = say(texts)
         hidden = out.hidden_states[-1][:, -1]
         depth = model.depth_decoder(
-            input_ids=torch.nn.functional.pad(said[:, 0], (1, 0))[:, :BOOKS],
+            input_ids=torch.nn.functional.pad(said[:, 0], (1, 0))[:, :books],
             backbone_last_hidden_state=hidden,
         )
     np.savez_compressed(
@@ -157,16 +200,21 @@ def csm(folder: Path) -> None:
         logits=right(out.logits.numpy(), lengths, 0), alone=alone.logits.numpy(),
         hidden=hidden.numpy(), depth=depth.logits.numpy(), said=said.numpy().astype(np.int16),
     )  # fmt: skip
+    return model, lambda: say(texts[1:2])
 
 
-def orpheus(folder: Path) -> None:
-    """Orpheus: once with every token, once with those alone that a frame may have at a place."""
-    first, codes, end = TOKENS["first_code"], TOKENS["codes"], TOKENS["end_of_speech"]
+def orpheus(
+    folder: Path, tokens: dict[str, int], frames: int, **sizes: Any
+) -> tuple[Any, Callable]:
+    """Orpheus: once with every token, once with those alone that a frame may have at a place.
+
+    Returns:
+        The model, and what says the second prompt.
+    """
+    first, codes, end = tokens["first_code"], tokens["codes"], tokens["end_of_speech"]
     config = LlamaConfig(
-        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=16, vocab_size=first + 7 * codes + 2,
-        max_position_embeddings=2048, rope_parameters=rope(64), tie_word_embeddings=True,
-        rms_norm_eps=1e-5, bos_token_id=BEGIN, eos_token_id=EOT,
+        **sizes, vocab_size=first + 7 * codes + 2, tie_word_embeddings=True, rms_norm_eps=1e-5,
+        bos_token_id=BEGIN, eos_token_id=tokens["end_of_text"],
     )  # fmt: skip
     model = LlamaForCausalLM(config).eval()
     spread(model, 0)
@@ -175,9 +223,9 @@ def orpheus(folder: Path) -> None:
     model.save_pretrained(folder)
     tokenizer(folder)
 
-    after = [TOKENS[name] for name in ("end_of_text", "end_of_human", "start_of_ai",
+    after = [tokens[name] for name in ("end_of_text", "end_of_human", "start_of_ai",
                                        "start_of_speech")]  # fmt: skip
-    texts = [[TOKENS["start_of_human"], BEGIN, *letters(f"tara: {text}"), *after] for text in TEXTS]
+    texts = [[tokens["start_of_human"], BEGIN, *letters(f"tara: {text}"), *after] for text in TEXTS]
     lengths = list(map(len, texts))
 
     def allowed(row, so_far):
@@ -190,26 +238,45 @@ def orpheus(folder: Path) -> None:
     with torch.no_grad():
         out = model(input_ids=ids, attention_mask=mask)
         alone = model(input_ids=torch.tensor(texts[1:2]))
-        free = model.generate(ids, **pad, max_new_tokens=FRAMES, eos_token_id=None)
-        more = {"max_new_tokens": 7 * FRAMES, "eos_token_id": end, **pad}
+        free = model.generate(ids, **pad, max_new_tokens=frames, eos_token_id=None)
+        more = {"max_new_tokens": 7 * frames, "eos_token_id": end, **pad}
         said = model.generate(ids, **more, prefix_allowed_tokens_fn=allowed)
         varied = model.generate(
             ids, **more, prefix_allowed_tokens_fn=allowed, repetition_penalty=1.3
         )
-    tokens = right(ids.numpy(), lengths, 0)
-    cut = lambda made: made[:, ids.shape[1] :].numpy().astype(np.int16)  # noqa: E731
+    kind = np.int16 if config.vocab_size < 2**15 else np.int32
+    cut = lambda made: made[:, ids.shape[1] :].numpy().astype(kind)  # noqa: E731
     np.savez_compressed(
-        folder / "answers.npz", tokens=tokens.astype(np.int16), lengths=np.array(lengths),
-        logits=right(out.logits.numpy(), lengths, 0), alone=alone.logits.numpy(), free=cut(free),
-        said=cut(said), varied=cut(varied),
+        folder / "answers.npz", tokens=right(ids.numpy(), lengths, 0).astype(kind),
+        lengths=np.array(lengths), logits=right(out.logits.numpy(), lengths, 0),
+        alone=alone.logits.numpy(), free=cut(free), said=cut(said), varied=cut(varied),
     )  # fmt: skip
+    one = ids[1:2, -lengths[1] :]
+    more = {"attention_mask": torch.ones_like(one), "max_new_tokens": 7 * frames,
+            "pad_token_id": 0, "do_sample": False, "eos_token_id": None}  # fmt: skip
+    return model, lambda: model.generate(one, **more)
 
 
-def main(out: Path) -> None:
-    """Writes both of them."""
-    csm(out / "csm")
-    orpheus(out / "orpheus")
+def main(out: Path, name: str | None = None) -> None:
+    """Writes both small ones, or one of true size, and answers for it."""
+    if name is None:
+        csm(out / "csm", small_csm(), FRAMES)
+        orpheus(
+            out / "orpheus", TOKENS, FRAMES, hidden_size=32, intermediate_size=48,
+            num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
+            max_position_embeddings=2048, rope_parameters=rope(64),
+        )  # fmt: skip
+        return
+    if name == "csm":
+        model, say = csm(out, published_csm(), PUBLISHED_FRAMES)
+    else:
+        model, say = orpheus(
+            out, PUBLISHED_TOKENS, PUBLISHED_FRAMES, hidden_size=3072, intermediate_size=8192,
+            num_hidden_layers=LAYERS, num_attention_heads=24, num_key_value_heads=8, head_dim=128,
+            max_position_embeddings=131_072, rope_parameters=rope(8192, 32.0),
+        )  # fmt: skip
+    serve(model, {"say": say})
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])
