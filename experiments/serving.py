@@ -42,7 +42,7 @@ from data.phones import SYMBOLS
 from experiments import load, report, serving_sim
 from experiments.load import Ask, Heard
 from experiments.server_process import Server, serving
-from experiments.throughput import OTHERS_CORES, PAGE, REQUESTS, Others, machine
+from experiments.throughput import PAGE, REQUESTS, disturbed, machine
 from lm import aligner
 from lm.aligner_task import pauses
 from voiceloom import spoken
@@ -412,11 +412,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--parts", help="some of them, with commas; the others stay as they were")
     parser.add_argument("--anyway", action="store_true", help="also beside other load")
     args = parser.parse_args(arguments)
-    others = Others()
-    time.sleep(2)
-    if others.cores() > OTHERS_CORES and not args.anyway:
-        print(f"others use {others.cores():.2f} cores, most of it {others.busiest()}: stop them, "
-              "or measure --anyway", file=sys.stderr)  # fmt: skip
+    if disturbed() and not args.anyway:
         return 2
     parts: dict[str, Callable[[], Any]] = {
         "one": one,
@@ -427,8 +423,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "peers": lambda: peers(args.peers),
     }
     wanted = args.parts.split(",") if args.parts else list(parts)
-    record = args.out.with_suffix(".json")
-    found = json.loads(record.read_text()) if args.parts and record.exists() else {}
+    found = report.kept(args.out) if args.parts else {}
     found["machine"] = machine()
     for name in wanted:
         print(f"{name} ...", file=sys.stderr)

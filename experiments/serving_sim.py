@@ -147,12 +147,6 @@ def admits(policy: str, streams: int, cost: Cost) -> bool:
     return cost(streams + 1, frames) <= (1 - HEADROOM) * frames * FRAME_S
 
 
-def fitting(sizes: Sequence[int], rows: int, streams: int) -> int:
-    """Rows of the batch once so many streams are in it: as `voiceloom.conductor` has it."""
-    size = next((s for s in sizes if s >= streams), 0)
-    return size if size > rows or 4 * size <= rows else rows
-
-
 def simulate(
     policy: str,
     agents: Sequence[Sequence[Turn]],
@@ -190,7 +184,8 @@ def simulate(
             _, _, agent, turn = heapq.heappop(asks)
             if admits(policy, len(live), bound):
                 live.append(Stream(agent, turn, now, world.buffer_s))
-                rows = fitting(world.sizes, rows, len(live))
+                if world.sizes:
+                    rows = scheduler.fitting(world.sizes, rows, len(live))
             else:
                 refused += 1
                 order += 1

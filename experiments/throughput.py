@@ -383,6 +383,20 @@ def save(out: Path, found: Measured) -> str:
     return table
 
 
+def disturbed() -> bool:
+    """Whether others load the cores now; says who, and what to do."""
+    others = Others()
+    time.sleep(2)
+    cores = others.cores()
+    if cores > OTHERS_CORES:
+        print(
+            f"others use {cores:.2f} cores (most of it {others.busiest()}), and a measurement "
+            "beside them is worth nothing: stop them or wait; --anyway measures it all the same",
+            file=sys.stderr,
+        )
+    return cores > OTHERS_CORES
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status: 2 if others load the cores."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -392,15 +406,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tiny", action="store_true", help="tiny models: to try the command")
     args = parser.parse_args(arguments)
 
-    others = Others()
-    time.sleep(2)
-    cores = others.cores()
-    if cores > OTHERS_CORES and not args.anyway:
-        print(
-            f"others use {cores:.2f} cores (most of it {others.busiest()}), and a measurement "
-            "beside them is worth nothing: stop them or wait; --anyway measures and marks it",
-            file=sys.stderr,
-        )
+    if disturbed() and not args.anyway:
         return 2
     print(save(args.out, measure(args.weights, args.tiny)))
     return 0

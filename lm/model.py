@@ -271,6 +271,16 @@ def walk(advance: Int[Array, "B T"]) -> tuple[Int[Array, "B T"], Int[Array, "B T
     return before(after), before(at - last)
 
 
+def before(codes: Int[Array, "B T Q"]) -> Int[Array, "B T Q"]:
+    """Codes of the frame before each frame; -1 before the first."""
+    return jnp.pad(codes[:, :-1], ((0, 0), (1, 0), (0, 0)), constant_values=-1)
+
+
+def before_prosody(token: Int[Array, "B T"]) -> Int[Array, "B T"]:
+    """Prosody token of the frame before each frame; 0 (unvoiced, silent) before the first."""
+    return jnp.pad(token[:, :-1], ((0, 0), (1, 0)))
+
+
 def parameters(params: dict) -> dict[str, int]:
     """Number of parameters of every part, and of the whole under "total"."""
     count = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))  # noqa: E731

@@ -21,11 +21,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Shaped, UInt32
+from jaxtyping import Array, Bool, Float, Int, PyTree, Shaped, UInt32
 
 from lm.config import Config
 from lm.layers import NEVER, BackboneState
-from lm.model import LM, walk
+from lm.model import LM, before, before_prosody, walk
 from lm.text import FREE, Steer, Text
 
 CANDIDATES = 64
@@ -157,11 +157,10 @@ def remember(
 
     Frames beyond that are as if they had not been written; T is at most the backbone's window.
     """
-    before = lambda a, first: jnp.concatenate([jnp.full_like(a[:, :1], first), a[:, :-1]], axis=1)  # noqa: E731
     pointer, dwell = walk(advance)
     _, backbone = model.listen(
-        before(codes, -1), pointer, dwell, text, voice,
-        prosody=before(prosody, 0) if model.cfg.pitches else None,
+        before(codes), pointer, dwell, text, voice,
+        prosody=before_prosody(prosody) if model.cfg.pitches else None,
     )  # fmt: skip
     last = length[0] - 1
     return Memory(backbone._replace(pos=length), codes[:, last], prosody[:, last])
@@ -169,13 +168,16 @@ def remember(
 
 def recall(rows: Bool[Array, " B"], memory: Memory, state: SamplerState) -> SamplerState:
     """`state` with the memory in the row of `rows`, which has said nothing yet."""
-    row = jnp.argmax(rows)
-    put = lambda all, one: all.at[row].set(one[0])  # noqa: E731
     return state._replace(
-        backbone=jax.tree.map(put, state.backbone, memory.backbone),
-        codes=put(state.codes, memory.codes),
-        prosody=put(state.prosody, memory.prosody),
+        **{name: put(rows, one, getattr(state, name)) for name, one in memory._asdict().items()}
     )
+
+
+def put(rows: Bool[Array, " B"], one: PyTree, all: PyTree) -> PyTree:
+    """`all` [B, ...] with `one` [1, ...] in the row of `rows`: not a selection, so that only the
+    row's own memory is touched."""
+    row = jnp.argmax(rows)
+    return jax.tree.map(lambda kept, new: kept.at[row].set(new[0]), all, one)
 
 
 def shift(state: SamplerState, units: Int[Array, " B"]) -> SamplerState:

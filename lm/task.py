@@ -23,7 +23,7 @@ from data import utterances
 from lm import sample
 from lm.config import Config
 from lm.layers import Dropout
-from lm.model import LM, init_params, structure, walk
+from lm.model import LM, before, before_prosody, init_params, structure, walk
 
 
 class TrainState(typing.NamedTuple):
@@ -278,13 +278,3 @@ class LMTask:
         # A handful of held-out clips make a batch, too: rows go on, in other company.
         count = None if train else max(rows.epoch, data.batch)
         return utterances.batches(rows, data.batch, count=count)
-
-
-def before(codes: Int[Array, "B T Q"]) -> Int[Array, "B T Q"]:
-    """Codes of the frame before each frame; -1 before the first."""
-    return jnp.pad(codes[:, :-1], ((0, 0), (1, 0), (0, 0)), constant_values=-1)
-
-
-def before_prosody(token: Int[Array, "B T"]) -> Int[Array, "B T"]:
-    """Prosody token of the frame before each frame; 0 (unvoiced, silent) before the first."""
-    return jnp.pad(token[:, :-1], ((0, 0), (1, 0)))

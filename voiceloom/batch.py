@@ -221,8 +221,8 @@ class Slot:
 def warm(engine: Engine, size: int = 1) -> None:
     """Compiles every step that `size` rows need; else each compiles when it is first called."""
     batch = Batch(engine, size)
-    memory = engine.memory(_made_up_voice(engine))
-    slot = batch.open(np.zeros(engine.voice_width, np.float32), seed=0, memory=memory)
+    voice = _made_up_voice(engine)
+    slot = batch.open(voice.vector, seed=0, memory=engine.memory(voice))
     for count in BUCKETS:
         slot.begin(*_made_up(count))
     slot.frames(1)

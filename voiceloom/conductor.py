@@ -358,9 +358,9 @@ class Conductor:
         return self.costs(max(streams, self._batch.size), frames)
 
     def _fit(self, streams: int) -> None:
-        """The smallest batch for so many; shrinks only where three quarters would be empty."""
-        size = next(s for s in self._sizes if s >= streams)
-        if size > self._batch.size or 4 * size <= self._batch.size:
+        """The batch for so many."""
+        size = scheduler.fitting(self._sizes, self._batch.size, streams)
+        if size != self._batch.size:
             self._batch.resize(size)
 
     def _retry_after_s(self) -> float:

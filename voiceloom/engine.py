@@ -33,7 +33,7 @@ from voiceloom.prompt import FRAMES
 from voiceloom.speech_codec import SpeechCodec
 from voiceloom.step import Step
 from voiceloom.voice import Voice
-from voiceloom.weights import Weights
+from voiceloom.weights import Model, Weights
 
 MAX_FRAMES = 8
 """Frames in one dispatch at most: 0.64 s at 12.5 Hz."""
@@ -58,11 +58,9 @@ class Engine:
 
     def __init__(self, weights: Weights):
         codec, lm = weights.codec, weights.lm
+        self._sound_by(codec)
         self.books, self.voice_width = lm.config.books, lm.config.voice_width
-        self.codec, self.voices = SpeechCodec(codec), weights.voices
-        self.sample_rate, self.frame_samples = codec.config.sample_rate, codec.config.frame_samples
-        self.delay_samples = codec.config.delay_samples
-        self.frame_s = self.frame_samples / self.sample_rate
+        self.voices = weights.voices
         self.steerable = lm.config.pitches > 0
         self.longest = BUCKETS[-1]  # units in one segment
         self.advance = lm.config.advance
@@ -71,16 +69,24 @@ class Engine:
         self.encode_text = Step(_encode_text, lm)
         self.load = Step(_load, donate=3)
         self.generate = Step(_generate, lm, donate=5)
-        self.decode_frames = Step(decode, codec, donate=3)
         self._encode_voice = Step(_encode_voice, lm)
         self._remember = Step(sample.remember, lm)
         self.recall = Step(sample.recall, donate=2)
         self._memories: dict[bytes, sample.Memory] = {}
 
+    def _sound_by(self, codec: Model) -> None:
+        """The codec's step, and what its frames are."""
+        self.codec = SpeechCodec(codec)
+        self.sample_rate, self.frame_samples = codec.config.sample_rate, codec.config.frame_samples
+        self.delay_samples = codec.config.delay_samples
+        self.frame_s = self.frame_samples / self.sample_rate
+        self.decode_frames = Step(decode, codec, donate=3)
+
     @property
     def compile_s(self) -> float:
         """Seconds spent compiling so far, or fetching what an earlier process compiled."""
-        return sum(step.compile_s for step in vars(self).values() if isinstance(step, Step))
+        steps = jax.tree.leaves(list(vars(self).values()))
+        return sum(step.compile_s for step in steps if isinstance(step, Step))
 
     def sampling(self, rows: int) -> sample.Sampling:
         """The settings of so many rows, before anybody has asked for others."""
@@ -243,8 +249,7 @@ def _restart(lm: LM, codec: Codec, rows: Bool[Array, " B"], seed: Int[Array, " B
 def _load(rows: Bool[Array, " B"], fresh: Bool[Array, ""], one: Text, kept: tuple):
     """Texts with `one` in the row of `rows`; where it is `fresh` the row's pointer begins anew."""
     text, state = kept
-    row = jnp.argmax(rows)  # not a selection: only the row's own memory is touched
-    text = jax.tree.map(lambda all, new: all.at[row].set(new[0]), text, one)
+    text = sample.put(rows, one, text)
     begin = lambda a: jnp.where(rows & fresh, jnp.zeros_like(a), a)  # noqa: E731
     pointers = {name: begin(getattr(state, name)) for name in ("pointer", "dwell", "tail", "done")}
     return text, state._replace(**pointers)

@@ -36,7 +36,7 @@ class Prompt(NamedTuple):
 def listen(
     samples: Float[np.ndarray, " S"],
     sample_rate: int,
-    codes: Int[np.ndarray, "T Qall"],
+    codes: Int[np.ndarray, "T Q"],
     frame_rate: float,
     said: Transcript,
     limit: int,

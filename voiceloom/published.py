@@ -25,10 +25,10 @@ from data.phones import Units, boundary_class
 from data.published import ImportFailed
 from lm import pretrained
 from lm.pretrained import Sampling, SpeechLM, State
+from lm.sample import put
 from voiceloom import engine, hub
-from voiceloom.engine import BUCKETS, MAX_FRAMES, decode, where
+from voiceloom.engine import BUCKETS, MAX_FRAMES, where
 from voiceloom.loudness import LoudnessState
-from voiceloom.speech_codec import SpeechCodec
 from voiceloom.step import Step
 from voiceloom.voice import Voice, VoiceError
 from voiceloom.weights import Model
@@ -119,11 +119,8 @@ class Engine(engine.Engine):
 
     def __init__(self, loaded: Published):
         codec, lm = loaded.codec, loaded.lm
+        self._sound_by(codec)
         self._lm, self.books = lm, len(codec.config.sizes)
-        self.codec = SpeechCodec(codec)
-        self.sample_rate, self.frame_samples = codec.config.sample_rate, codec.config.frame_samples
-        self.delay_samples = codec.config.delay_samples
-        self.frame_s = self.frame_samples / self.sample_rate
         self.lm_hash = lm.hash
         model = Model(lm.config, lm.graphdef, lm.params, lm.hash)
         flush = self.codec.flush_frames
@@ -131,7 +128,6 @@ class Engine(engine.Engine):
         self.restart = Step(_restart, model, codec, donate=2)
         self._load = {bucket: Step(_load, model, donate=3) for bucket in BUCKETS}
         self.generate = Step(partial(_generate, flush), model, donate=5)
-        self.decode_frames = Step(decode, codec, donate=3)
         self._sampling = Step(_sampling, model)
 
     @property
@@ -141,12 +137,6 @@ class Engine(engine.Engine):
             name: Voice(name, np.array([number], np.float32), "us", self.lm_hash)
             for number, name in enumerate(self._lm.config.voices)
         }
-
-    @property
-    def compile_s(self) -> float:
-        """Seconds spent compiling so far, or fetching what an earlier process compiled."""
-        steps = [*vars(self).values(), *self._load.values()]
-        return sum(step.compile_s for step in steps if isinstance(step, Step))
 
     def blank(self, one: Prompt, rows: int) -> Said:
         """Sentences of rows that have none."""
@@ -242,7 +232,6 @@ def _load(lm: SpeechLM, rows: Bool[Array, " B"], fresh: Bool[Array, ""], one: Pr
     """Sentences with `one` in the row of `rows`, which has heard its prompt."""
     said, state = kept
     row = jnp.argmax(rows)  # only this row is computed, whatever the batch
-    said = jax.tree.map(lambda all, new: all.at[row].set(new[0]), said, one.said)
     own = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, row, 1), state.lm)
     forget = own.cache.room < one.length + lm.places * one.said.limit
     forget |= (own.cache.pos == 0) | (not lm.remembers)
@@ -251,13 +240,8 @@ def _load(lm: SpeechLM, rows: Bool[Array, " B"], fresh: Bool[Array, ""], one: Pr
         said=own.said & ~forget[:, None, None],
     )
     own = lm.prefill(one.tokens, one.length, own)
-    state = Rows(
-        jax.tree.map(lambda all, new: all.at[row].set(new[0]), state.lm, own),
-        state.frames.at[row].set(0),
-        state.flush.at[row].set(0),
-        state.done.at[row].set(own.done[0]),
-    )
-    return said, state
+    zero = jnp.zeros(1, jnp.int32)
+    return put(rows, one.said, said), put(rows, Rows(own, zero, zero, own.done), state)
 
 
 def _generate(

@@ -18,7 +18,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ from safetensors import numpy as safetensors
 import codec
 import lm
 from codec.bitstream.entropy import EntropyModel, Tables
+from data.published import flatten
 from voiceloom.voice import Voice
 
 FORMAT = 1
@@ -140,16 +141,6 @@ def file_hash(path: str | os.PathLike) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def flatten(params: Mapping, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and leaves of a nested dict, in order."""
-    for key, value in params.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{name}.")
-        else:
-            yield name, value
 
 
 def _save_model(folder: Path, name: str, cfg: Any, params: dict, facts: dict) -> str:
