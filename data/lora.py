@@ -53,16 +53,27 @@ def save(folder: Path, updates: Updates, base_hash: str) -> None:
     save_file(tensors, folder / FILE, {"base_sha256": base_hash})
 
 
-def load(folder: Path, params: Mapping, base_hash: str) -> tuple[dict, str]:
-    """`params` as they are, or with the updates of the folder if it has some; and their hash.
+def stacked(first: Updates, second: Updates) -> Updates:
+    """Both updates as one, whose rank is the sum of theirs."""
+    both = dict(first)
+    for name, update in second.items():
+        before = first.get(name)
+        both[name] = update if before is None else {
+            "a": np.concatenate([before["a"], update["a"]], axis=1),
+            "b": np.concatenate([before["b"], update["b"]], axis=0),
+        }  # fmt: skip
+    return both
+
+
+def read(folder: Path) -> tuple[Updates, str | None]:
+    """The updates of a folder, none if it has none, and the hash of the weights they are for.
 
     Raises:
-        ImportFailed: They are damaged, or of other weights.
+        ImportFailed: They are damaged.
     """
-    path = folder / FILE
+    path, base, updates = folder / FILE, None, {}
     if not path.exists():
-        return dict(params), base_hash
-    updates: Updates = {}
+        return updates, base
     try:
         with safe_open(path, "np") as file:
             base = (file.metadata() or {}).get("base_sha256")
@@ -71,6 +82,19 @@ def load(folder: Path, params: Mapping, base_hash: str) -> tuple[dict, str]:
                 updates.setdefault(name, {})[part] = file.get_tensor(key)
     except (SafetensorError, OSError) as error:
         raise ImportFailed(f"{path}: damaged ({error}); get it again") from error
+    return updates, base
+
+
+def load(folder: Path, params: Mapping, base_hash: str) -> tuple[dict, str]:
+    """`params` as they are, or with the updates of the folder if it has some; and their hash.
+
+    Raises:
+        ImportFailed: They are damaged, or of other weights.
+    """
+    updates, base = read(folder)
+    path = folder / FILE
+    if not updates:
+        return dict(params), base_hash
     if base != base_hash:
         raise ImportFailed(f"{path}: made for other weights than those beside it; tune them again")
     shapes = matrices(params, "")

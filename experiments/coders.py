@@ -70,7 +70,8 @@ def voiceloom(codec: SpeechCodec, books: int, family: str = "voiceloom") -> Code
         back = soxr.resample(decoded, codec.sample_rate, rate)
         return Coded(_fit(back, len(samples)), payload, told.bytes)
 
-    latency_ms = 1000 * (codec.frame_samples + codec.delay_samples) / codec.sample_rate
+    late = (1 + codec.lag_frames) * codec.frame_samples + codec.delay_samples
+    latency_ms = 1000 * late / codec.sample_rate
     return Coder(family, f"{books} books", latency_ms, books * codec.frame_rate, code)
 
 

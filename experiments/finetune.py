@@ -36,7 +36,7 @@ from experiments.align import MIN_SCORE, align_record
 from experiments.tokenise import about, coded
 from experiments.train import train
 from lm.aligner import AlignmentError
-from voiceloom import judges, weights
+from voiceloom import judges, prompt, weights
 from voiceloom.aligner import Phones
 from voiceloom.engine import Engine, mean_voice
 from voiceloom.evaluate import JUDGES
@@ -45,6 +45,7 @@ from voiceloom.library import Library
 from voiceloom.likeness import SENTENCE
 from voiceloom.speech_codec import load_codec
 from voiceloom.voice import Voice
+from voiceloom.waveform import Waveform
 
 HELD_OUT = 10  # every so many clips
 FOREIGN_SCORE = -5.2  # the aligner has learned English: German scores -4.3, nonsense -5.7
@@ -110,6 +111,20 @@ def voice_of(release: Path, codes: Path, name: str, accent: str, clips: int | No
     order = sorted(range(len(reader)), key=lambda i: -reader.index[i]["seconds"])
     vectors = [engine.encode_voice(reader[i]["codes"]) for i in order[:clips]]
     return Voice(name, mean_voice(vectors), accent, loaded.lm.hash)
+
+
+def heard(voice: Voice, release: Path, source: Path, codes: Path) -> Voice:
+    """`voice` with the longest training clip that the model can remember as its prompt."""
+    synth = voiceloom.load(release, warm=False)
+    longest_s = prompt.FRAMES * synth.engine.frame_s
+    index = [line for line in Reader(codes, "train").index if line["seconds"] <= longest_s]
+    if not index:
+        return voice
+    best = max(index, key=lambda line: line["seconds"])["id"]
+    reader = Reader(source, "train")
+    (record,) = (reader[i] for i, line in enumerate(reader.index) if line["id"] == best)
+    reference = Waveform(to_float(record["samples"]), SAMPLE_RATE)
+    return dataclasses.replace(voice, prompt=synth.voice(reference).prompt)
 
 
 def learn(
@@ -193,9 +208,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "to learn from; check texts and --language, or take the texts away"
         )
     accent = args.accent if english else args.language
-    voice = voice_of(args.release, codes, args.name, accent)
+    whole = voice_of(args.release, codes, args.name, accent)
+    voice = heard(whole, args.release, source, codes)
+    one = dataclasses.replace(voice_of(args.release, codes, "one", accent, 1), prompt=voice.prompt)
     candidates = {
-        "cloned from one clip": (args.release, voice_of(args.release, codes, "one", accent, 1)),
+        "a vector, of all clips": (args.release, whole),
+        "cloned from one clip": (args.release, one),
         "cloned from all clips": (args.release, voice),
     }
     if not timed:

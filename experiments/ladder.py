@@ -7,13 +7,14 @@ flat and prefix (text first, speech after it), cross (encoder and decoder), and 
 see the same rows, and each is stopped at the same training FLOPs, as XLA counts them in its own
 compiled step. After a quarter, a half and all of it each speaks held-out sentences in voices it
 knows; Whisper counts the word errors, and the failures: three or more words in a row wrong. What
-stands in OUT.json is not made again, so the hours that it takes can be many sessions.
+stands in OUT.json is not made again, so the hours that it takes can be many sessions. `--beside`
+adds finished models, such as the released one or a published one whose weights are at hand.
 """
 
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import jax
@@ -24,6 +25,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from tqdm import tqdm
 
+import voiceloom
 from data.records import Reader
 from data.utterances import Rows, Utterance, read
 from experiments import lm_ladder, report
@@ -33,6 +35,7 @@ from voiceloom import judges, weights
 from voiceloom.evaluate import JUDGES
 from voiceloom.export import load_ema, run_config
 from voiceloom.speech_codec import SpeechCodec
+from voiceloom.waveform import Waveform
 
 SHARES = (0.25, 0.5, 1.0)
 BATCH = 10
@@ -85,26 +88,40 @@ def measure(run: Path, transcriber: judges.Transcriber, count: int) -> dict:
     step, params = load_ema(run, task)
     codec = SpeechCodec(weights.load_codec(task.config.codec))
     batches, texts = sentences(task, count)
-    speak, errors, words, failures = jax.jit(task.speak), [], [], []
+    speak, sounds = jax.jit(task.speak), []
     for batch in tqdm(batches, f"{run.name} {step}"):
         codes, valid = speak(params, batch)
         for row, there in zip(np.asarray(codes), np.asarray(valid), strict=True):
             samples = codec.decode(row[: max(1, there.sum())][None])[0]
-            text = texts[len(errors)]
-            heard = transcriber.transcribe(samples, codec.sample_rate)
-            wrong, of = judges.word_errors(text, heard)
-            errors.append(wrong)
-            words.append(of)
-            failures.append(judges.failed(text, heard))
+            sounds.append(Waveform(samples, codec.sample_rate))
     return {
         "rung": run.name,
         "step": step,
         "parameters": sum(x.size for x in jax.tree.leaves(params)),
         "core_hours": core_hours(run),
-        "errors": errors,
-        "words": words,
-        "failures": failures,
-    }
+    } | judged(texts, sounds, transcriber)
+
+
+def judged(
+    texts: Sequence[str], sounds: Iterable[Waveform], transcriber: judges.Transcriber
+) -> dict[str, list]:
+    """Word errors, words and failures of readings."""
+    found: dict[str, list] = {"errors": [], "words": [], "failures": []}
+    for text, sound in zip(texts, sounds, strict=True):
+        heard = transcriber.transcribe(sound.samples, sound.sample_rate)
+        errors, words = judges.word_errors(text, heard)
+        found["errors"].append(errors)
+        found["words"].append(words)
+        found["failures"].append(judges.failed(text, heard))
+    return found
+
+
+def beside(name: str, folder: str, texts: Sequence[str], transcriber: judges.Transcriber) -> dict:
+    """A finished model reading the same sentences in its first voice; its cost is not known."""
+    path, _, codec = folder.partition(",")
+    synth = voiceloom.load(path, warm=False, codec=codec or None)
+    sounds = (synth.say(text, synth.voices[0]) for text in tqdm(texts, name))
+    return {"rung": name} | judged(texts, sounds, transcriber)
 
 
 def markdown(rows: Sequence[dict]) -> str:
@@ -117,23 +134,30 @@ def markdown(rows: Sequence[dict]) -> str:
     for row in rows:
         errors = judges.bootstrap(row["errors"], row["words"])
         failures = judges.bootstrap(row["failures"])
+        cost = "- | - | - | -"
+        if "step" in row:
+            cost = (
+                f"{row['parameters'] / 1e6:.1f} | {row['step']} | {row['flops'] / 1e15:.2f} | "
+                f"{row['core_hours']:.2f}"
+            )
         lines.append(
-            f"| {row['rung']} | {row['parameters'] / 1e6:.1f} | {row['step']} | "
-            f"{row['flops'] / 1e15:.2f} | {row['core_hours']:.2f} | {errors.written(1, 100)} | "
-            f"{failures.written(0, 100)} |"
+            f"| {row['rung']} | {cost} | {errors.written(1, 100)} | {failures.written(0, 100)} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def picture(rows: Sequence[dict]) -> plt.Figure:
-    """Word errors over training FLOPs, a curve a design."""
+    """Word errors over training FLOPs, a curve a design; a dotted line where these are unknown."""
     figure, axis = plt.subplots(figsize=(6.4, 4), layout="constrained")
-    for rung in dict.fromkeys(row["rung"] for row in rows):
+    for i, rung in enumerate(dict.fromkeys(row["rung"] for row in rows)):
         own = [row for row in rows if row["rung"] == rung]
-        flops = np.array([row["flops"] for row in own])
         points = [judges.bootstrap(row["errors"], row["words"]) for row in own]
         mean, low, high = (100 * np.array(values) for values in zip(*points, strict=True))
-        axis.errorbar(flops, mean, [mean - low, high - mean], fmt="o-", capsize=3, label=rung)
+        if "flops" in own[0]:
+            flops = np.array([row["flops"] for row in own])
+            axis.errorbar(flops, mean, [mean - low, high - mean], fmt="o-", capsize=3, label=rung)
+        else:
+            axis.axhline(mean[0], ls=":", color=f"C{i}", label=rung)
     axis.set(xlabel="training FLOPs", ylabel="word errors, %", xscale="log")
     axis.legend(frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
@@ -148,6 +172,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pflop", type=float, default=1.0, help="training compute of each rung")
     parser.add_argument("--count", type=int, default=50, help="sentences to speak")
     parser.add_argument("--asr", type=Path, default=JUDGES / "whisper-base")
+    parser.add_argument(
+        "--beside", action="append", default=[], metavar="NAME=FOLDER[,CODEC]",
+        help="a finished model, ours or a published one, that reads the same sentences",
+    )  # fmt: skip
     parser.add_argument("overrides", nargs="*", help="--config.NAME=VALUE, after --")
     args = parser.parse_args(arguments)
     transcriber, rows = judges.Transcriber(args.asr, cache=JUDGES / "cache"), report.kept(args.out)
@@ -163,6 +191,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows[f"{rung}_{share:g}"] = row | {"flops": row["step"] * cost}
             found = list(rows.values())
             report.write(args.out, markdown(found), rows, picture(found))
+    for name, folder in (pair.split("=", 1) for pair in args.beside):
+        _, texts = sentences(make_task(lm_ladder.get_config("pointer")), args.count)
+        rows[name] = beside(name, folder, texts, transcriber)
+        found = list(rows.values())
+        report.write(args.out, markdown(found), rows, picture(found))
 
 
 if __name__ == "__main__":

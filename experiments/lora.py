@@ -143,7 +143,10 @@ def export(run: pathlib.Path, out: pathlib.Path) -> int:
     out.mkdir(parents=True, exist_ok=True)
     for path in [*base.glob("*.json"), *base.glob("*.safetensors")]:
         shutil.copy(path, out)
-    lora.save(out, params["updates"], task.model.hash)
+    # A folder that has been tuned before keeps what it had learned.
+    before, base_hash = lora.read(base)
+    updates = lora.stacked(before, params["updates"])
+    lora.save(out, updates, base_hash or task.model.hash)
     return step
 
 

@@ -217,13 +217,21 @@ def simulate(
         for i, turn in enumerate(heard):
             ask = asked[i % len(asked)]
             whole_s = turn.audio_s if turn.spoken is None else max(about_s(ask), turn.audio_s)
-            frames = max(1, round(whole_s / serving_sim.FRAME_S))
             pause_s = pauses_s[i % len(pauses_s)]
+            frames = sentences(ask.text, whole_s)
             says[-1].append(serving_sim.Turn(frames, ask.enough_s, pause_s))
-    flat = [turn for own in turns for turn in own]
-    begin_s = np.mean([t.report["text_s"] + t.report["prefill_s"] for t in flat])
-    world = serving_sim.World(spread(metrics), 0.001, load.BUFFER_S, float(begin_s), SIZES)
+    reports = [turn.report for own in turns for turn in own]
+    enter_s = float(np.mean([r["voice_s"] for r in reports]))
+    begin_s = float(np.mean([r["text_s"] + r["prefill_s"] for r in reports]))
+    world = serving_sim.World(spread(metrics), 0.001, load.BUFFER_S, enter_s, begin_s, SIZES)
     return serving_sim.simulate("ours", says, costs(metrics), seconds, world)
+
+
+def sentences(text: str, seconds: float) -> tuple[int, ...]:
+    """Frames of the sentences of a text that takes so long, by their letters."""
+    ends = np.array([found.end() for found in re.finditer(r"[.?!]+\s*|$", text)])
+    at = np.round(ends / len(text) * max(1, round(seconds / serving_sim.FRAME_S))).astype(int)
+    return tuple(np.diff(at, prepend=0)[np.diff(at, prepend=0) > 0].tolist())
 
 
 def costs(metrics: dict[str, float]) -> Costs:

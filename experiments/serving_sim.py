@@ -37,6 +37,7 @@ from voiceloom.scheduler import DEFAULT, MAX_FRAMES, Cost
 
 FRAME_S = 0.08
 THINK_S, TURN_S, INTERRUPTED = 3.0, 6.0, 0.2
+SENTENCE_S = 3.0
 HEADROOM = DEFAULT.headroom
 POLICIES = ("ours", "fixed", "doubling", "2 then 25")
 
@@ -44,7 +45,7 @@ POLICIES = ("ours", "fixed", "doubling", "2 then 25")
 class Turn(NamedTuple):
     """What an agent is going to say, and when its listener has had enough."""
 
-    frames: int
+    sentences: tuple[int, ...]  # frames of each
     enough_s: float  # of playback; infinite if it is heard to the end
     think_s: float  # before it
 
@@ -70,7 +71,8 @@ class World(NamedTuple):
     # dispatch takes, all equally often
     network_s: float = 0.02  # mean of the exponential delay to a listener
     buffer_s: float = 0.06  # that a player waits after its first chunk, as browsers do
-    begin_s: float = 0.0  # taking up a turn's text, in which nothing else is made
+    enter_s: float = 0.0  # letting a stream in, in which nothing else is made
+    begin_s: float = 0.0  # taking up a sentence, likewise
     sizes: tuple[int, ...] = ()  # of the batch, all rows of which are computed; () is any
 
 
@@ -106,9 +108,10 @@ class Stream:
     def __init__(self, agent: int, turn: Turn, asked: float, buffer_s: float):
         self.agent, self.turn, self.asked = agent, turn, asked
         self.made = self.chunks = 0
-        self.written = False  # its text has come: a client writes once it has been let in
-        self.begun = False  # its text is taken up
-        self.first: float | None = None  # sent
+        self.entered = False
+        self.ahead = list(turn.sentences)  # that have not been taken up
+        self.left = 0  # frames of the one that has
+        self.until: float | None = None  # what was sent is heard, as the server sees it
         self.playback = Playback(buffer_s)
 
     def enough_at(self) -> float:
@@ -126,8 +129,15 @@ def _turns(rng: np.random.Generator, count: int) -> list[Turn]:
     for _ in range(count):
         seconds = float(np.clip(rng.lognormal(np.log(TURN_S), 0.6), 0.5, 60.0))
         cut = rng.uniform(0.1, 0.9) * seconds if rng.random() < INTERRUPTED else float("inf")
-        made.append(Turn(max(1, round(seconds / FRAME_S)), cut, float(rng.exponential(THINK_S))))
+        made.append(Turn(sentences(seconds), cut, float(rng.exponential(THINK_S))))
     return made
+
+
+def sentences(seconds: float) -> tuple[int, ...]:
+    """Frames of the sentences of a turn that is so long."""
+    frames = max(1, round(seconds / FRAME_S))
+    count = max(1, round(seconds / SENTENCE_S))
+    return tuple(np.diff(np.linspace(0, frames, count + 1).round().astype(int)).tolist())
 
 
 def frames_of(policy: str, streams: Sequence[Stream]) -> int:
@@ -177,7 +187,6 @@ def simulate(
     def bound(streams: int, frames: int) -> float:
         return cost(max(streams, rows), frames)
 
-    resting: frozenset[Stream] = frozenset()
     refused = 0
     while now < seconds:
         while asks and asks[0][0] <= now:
@@ -190,7 +199,7 @@ def simulate(
                 refused += 1
                 order += 1
                 heapq.heappush(asks, (now + 1.0, order, agent, turn._replace(think_s=0.0)))
-        for stream in [s for s in live if s.made >= s.turn.frames or now >= s.enough_at()]:
+        for stream in [s for s in live if not (s.left or s.ahead) or now >= s.enough_at()]:
             live.remove(stream)
             done.append(stream)
             heard_at = min(stream.enough_at(), stream.playback.until or now)
@@ -199,23 +208,19 @@ def simulate(
         if not live:
             now = max(now, until)
             continue
-        # One text is taken up between two dispatches; whose is not has to wait.
-        waiting = [s for s in live if not s.begun and s.written]
-        for stream in live:  # the answer crosses the dispatch that begins now
-            stream.written = True
-        if not waiting and not any(s.begun for s in live):
-            waiting = live[:1]
-        if waiting:
-            waiting[0].begun = True
+        # One stream is let in and one sentence taken up between two dispatches; the others wait.
+        if entering := [s for s in live if not s.entered]:
+            entering[0].entered = True
+            now, busy = now + world.enter_s, busy + world.enter_s
+        if waiting := [s for s in live if s.entered and not s.left]:
+            waiting[0].left = waiting[0].ahead.pop(0)
             now, busy = now + world.begin_s, busy + world.begin_s
-        ready = [s for s in live if s.begun]
+        ready = [s for s in live if s.left]
         if policy == "ours":
-            leads = [None if s.first is None else s.made * FRAME_S - (now - s.first) for s in ready]
-            were = frozenset(i for i, s in enumerate(ready) if s in resting)
-            chosen = scheduler.plan(leads, were, bound, FRAME_S)
-            resting = frozenset(ready[i] for i in chosen.resting)
+            leads = [None if s.until is None else s.until - now for s in ready]
+            chosen = scheduler.plan(leads, [0.0] * len(ready), bound, FRAME_S)
             if not chosen.frames:
-                wait_s = chosen.wait_s if all(s.begun for s in live) else 0.0
+                wait_s = chosen.wait_s if len(ready) == len(live) else 0.0
                 now = min(now + wait_s + 1e-6, max(until, now + 1e-6))
                 continue
             frames, speaking = chosen.frames, [ready[i] for i in chosen.rows]
@@ -224,10 +229,11 @@ def simulate(
         took = rng.choice(world.spread) * bound(len(speaking), frames)
         now, busy = now + took, busy + took
         for stream in speaking:
-            made = min(frames, stream.turn.frames - stream.made)
+            made = min(frames, stream.left)
+            stream.left -= made
             stream.made += made
             stream.chunks += 1
-            stream.first = now if stream.first is None else stream.first
+            stream.until = max(now, stream.until or now) + made * FRAME_S
             stream.playback.receive(now + rng.exponential(world.network_s), made * FRAME_S)
     heard = [min(s.made * FRAME_S, s.turn.enough_s) for s in done]
     made = sum(s.made for s in done) * FRAME_S

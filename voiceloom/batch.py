@@ -220,9 +220,7 @@ class Slot:
 
 def warm(engine: Engine, size: int = 1) -> None:
     """Compiles every step that `size` rows need; else each compiles when it is first called."""
-    batch = Batch(engine, size)
-    voice = _made_up_voice(engine)
-    slot = batch.open(voice.vector, seed=0, memory=engine.memory(voice))
+    slot = newcomer(Batch(engine, size))
     for count in BUCKETS:
         slot.begin(*_made_up(count))
     slot.frames(1)
@@ -232,9 +230,16 @@ def talking(engine: Engine, size: int) -> Batch:
     """A batch with every row speaking a long made-up text: to measure dispatches on."""
     batch = Batch(engine, size)
     for seed in range(size):
-        slot = batch.open(np.zeros(engine.voice_width, np.float32), seed=seed)
-        slot.begin(*_made_up(BUCKETS[-1]))
+        newcomer(batch, seed)
     return batch
+
+
+def newcomer(batch: Batch, seed: int = 0) -> Slot:
+    """A free row, taken by a stream that costs what one can: a past, and a long made-up text."""
+    voice = _made_up_voice(batch.engine)
+    slot = batch.open(voice.vector, seed, memory=batch.engine.memory(voice))
+    slot.begin(*_made_up(BUCKETS[-1]))
+    return slot
 
 
 def _made_up_voice(engine: Engine) -> Voice:

@@ -5,8 +5,8 @@ the scheduler (`voiceloom.scheduler`) for the next dispatch, makes it, and hands
 chunk. Nothing else touches the models, so clients may be as many and as slow as they like: a chunk
 is put into a queue and forgotten.
 
-Taking up a sentence costs a few milliseconds (front end and text encoder), so at most one stream
-does so between two dispatches.
+Letting a stream in and taking up a sentence (front end and text encoder) cost some milliseconds
+each, so at most one stream does each between two dispatches.
 """
 
 import collections
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from voiceloom import scheduler, spoken
-from voiceloom.batch import Batch, talking, warm
+from voiceloom.batch import Batch, newcomer, talking, warm
 from voiceloom.engine import MAX_FRAMES, Engine
 from voiceloom.scheduler import Policy
 from voiceloom.speaker import Report, Speaker
@@ -48,7 +48,7 @@ class Busy(RuntimeError):
 
 
 class Costs(NamedTuple):
-    """Bounds on the time of a dispatch, for every size of batch: fixed, and for every frame."""
+    """Bounds on the time from dispatch to dispatch, by size of batch: fixed, and by the frame."""
 
     fixed_s: dict[int, float]
     frame_s: dict[int, float]
@@ -62,7 +62,10 @@ class Costs(NamedTuple):
 
 
 def measure_costs(engine: Engine, sizes: tuple[int, ...] = SIZES, times: int = 8) -> Costs:
-    """Times dispatches of one and of MAX_FRAMES frames with every row speaking; compiles them."""
+    """Times dispatches of one and of MAX_FRAMES frames with every row speaking; compiles them.
+
+    Before each, one row is taken by a newcomer with a long text: as much as there can be to do.
+    """
     fixed, per_frame = {}, {}
     for size in sizes:
         warm(engine, size)
@@ -72,6 +75,8 @@ def measure_costs(engine: Engine, sizes: tuple[int, ...] = SIZES, times: int = 8
             taken = []
             for _ in range(times + 1):
                 begun = time.perf_counter()
+                batch.slots[0].close()
+                newcomer(batch)
                 batch.frames(range(size), frames)
                 taken.append(time.perf_counter() - begun)
             slowest[frames] = RESERVE * max(taken[1:])
@@ -83,12 +88,14 @@ def measure_costs(engine: Engine, sizes: tuple[int, ...] = SIZES, times: int = 8
 class Session:
     """One client's stream. Every method may be called from any thread."""
 
-    def __init__(self, conductor: "Conductor", speaker: Speaker):
-        self._conductor, self.speaker = conductor, speaker
+    def __init__(self, conductor: "Conductor", enter: Callable[[], Speaker]):
+        self._conductor, self.enter = conductor, enter
+        self.speaker: Speaker | None = None  # until it has a row
+        self.wishes: list[Callable[[Speaker], Any]] = []  # that came before that
         self.text = ""  # all that was fed
         self.onsets: list[Onset] = []
         self.given_s = 0.0
-        self.first: float | None = None  # time of the first chunk
+        self.until: float | None = None  # when all that was given is heard, played as it comes
         self.taken_s = 0.0  # that the client has fetched
         self.heard_s: float | None = None  # as it says itself, when it interrupts
         self.closed = False
@@ -99,11 +106,11 @@ class Session:
     def feed(self, text: str) -> None:
         """More text to say."""
         self.text += text
-        self._conductor.tell(lambda: self._conductor.attempt(self, lambda: self.speaker.feed(text)))
+        self._conductor.tell(lambda: self._conductor.ask(self, lambda it: it.feed(text)))
 
     def flush(self) -> None:
         """No more text is to come."""
-        self._conductor.tell(lambda: self._conductor.attempt(self, self.speaker.flush))
+        self._conductor.tell(lambda: self._conductor.ask(self, lambda it: it.flush()))
 
     def cancel(self) -> None:
         """Stops within the dispatch that is under way; what has been made stays."""
@@ -119,9 +126,9 @@ class Session:
 
         What a slow client has not fetched it cannot have heard.
         """
-        if self.first is None:
+        if self.until is None:
             return None
-        return max(self.given_s - (now - self.first), self.given_s - self.taken_s)
+        return max(self.until - now, self.given_s - self.taken_s)
 
     @property
     def unheard_s(self) -> float:
@@ -134,6 +141,15 @@ class Session:
             while not self._queue.empty():
                 deliver(self._queue.get())
             self._deliver = deliver
+
+    def give(self, chunk: Chunk) -> None:
+        """A chunk for the client; the conductor has it."""
+        now = time.perf_counter()
+        # Where the writer was slower than speech, playback begins anew with this chunk.
+        self.until = max(now, self.until or now) + chunk.duration_s
+        self.given_s += chunk.duration_s
+        self.onsets += chunk.onsets
+        self.deliver(chunk)
 
     def deliver(self, made: Chunk | Exception | None) -> None:
         """Hands something to the client; the conductor does."""
@@ -148,7 +164,7 @@ class Session:
     @property
     def report(self) -> Report:
         """What the stream cost, and when it was heard first."""
-        return self.speaker.report()
+        return self.speaker.report() if self.speaker else Report()
 
     def __iter__(self):
         """Chunks as they are made, to the end; raises what went wrong."""
@@ -181,8 +197,6 @@ class Conductor:
         self.costs = costs or measure_costs(synth.engine, sizes)
         self._batch = Batch(synth.engine, sizes[0])
         self.sessions: list[Session] = []
-        self._resting: frozenset[Session] = frozenset()
-        self._promised = 0  # rows of sessions that are being opened
         self._told: collections.deque[Callable[[], Any]] = collections.deque()
         self._turn = threading.Condition()
         self._closing = False
@@ -194,40 +208,42 @@ class Conductor:
 
     # ---- for clients, from any thread ------------------------------------------------------
 
-    def open(self, voice: VoiceLike, **how) -> Session:
-        """A stream in a voice; arguments as `Synthesizer.stream`'s.
+    def open(self, voice: VoiceLike, seed: int = 0, **how) -> Session:
+        """A stream in a voice, given out at once: its client can write before it has a row.
+
+        Args:
+            voice: As `Synthesizer.stream`'s.
+            seed: Of everything random in the stream.
+            **how: As `Engine.settings`'.
 
         Raises:
-            Busy: One more would be one too many. VoiceError: At once.
+            Busy: One more would be one too many.
+            VoiceError: There is no such voice.
+            ValueError: Something is asked that the model does not have.
         """
         begun = time.perf_counter()
-        found = self._synth.voice(voice)
-        front_end, memory = self._synth.front_end(found.accent), self._synth.engine.memory(found)
+        engine, found = self._synth.engine, self._synth.voice(voice)
+        front_end, memory = self._synth.front_end(found.accent), engine.memory(found)
+        engine.settings(**how)  # refuses what cannot be asked here and now
+
+        found_s = time.perf_counter() - begun
+
+        def enter() -> Speaker:
+            entered = time.perf_counter()
+            self._fit(len(self._batch.slots) + 1)
+            slot = self._batch.open(found.vector, seed, memory=memory, **how)
+            voice_s = found_s + time.perf_counter() - entered
+            return Speaker(engine, slot, front_end, None, begun, voice_s)
+
+        session = Session(self, enter)
         with self._turn:
-            streams = len(self.sessions) + self._promised
-            frame_s = self._synth.engine.frame_s
-            if self._closing or not scheduler.admits(streams, self._bound, frame_s, self.policy):
+            streams = len(self.sessions)
+            if self._closing or not scheduler.admits(
+                streams, self._bound, engine.frame_s, self.policy
+            ):
                 raise Busy(streams, self._retry_after_s())
-            self._promised += 1
-        ready: queue.SimpleQueue = queue.SimpleQueue()
-
-        def begin() -> None:
-            try:
-                self._fit(len(self.sessions) + 1)
-                slot = self._batch.open(found.vector, memory=memory, **how)
-                speaker = Speaker(self._synth.engine, slot, front_end, None, begun)
-                session = Session(self, speaker)
-                self.sessions.append(session)
-                ready.put(session)
-            except Exception as error:  # to the one who asked
-                ready.put(error)
-            finally:
-                self._promised -= 1
-
-        self.tell(begin)
-        session = ready.get()
-        if isinstance(session, Exception):
-            raise session
+            self.sessions.append(session)
+            self._turn.notify()
         return session
 
     def tell(self, what: Callable[[], Any]) -> None:
@@ -268,7 +284,8 @@ class Conductor:
         if session.closed:
             return
         session.closed = True
-        session.speaker.close()
+        if session.speaker is not None:
+            session.speaker.close()
         self.sessions.remove(session)
         if error is not None:
             session.deliver(error)
@@ -284,6 +301,34 @@ class Conductor:
             self.end(session, error)
             return None
 
+    def ask(self, session: Session, wish: Callable[[Speaker], Any]) -> None:
+        """Has its speaker do something, once it has one."""
+        if session.speaker is None:
+            session.wishes.append(wish)
+        else:
+            self.attempt(session, lambda: wish(session.speaker))
+
+    @property
+    def _within(self) -> list[Session]:
+        return [session for session in self.sessions if session.speaker is not None]
+
+    @property
+    def _knocking(self) -> list[Session]:
+        return [session for session in self.sessions if session.speaker is None]
+
+    def _let_in(self) -> bool:
+        """Gives a row to who has waited longest for one; whether others still wait."""
+        if not self._knocking:
+            return False
+        session = self._knocking[0]
+        self.attempt(session, lambda: self._enter(session))
+        return bool(self._knocking)
+
+    def _enter(self, session: Session) -> None:
+        session.speaker = session.enter()
+        for wish in session.wishes:
+            wish(session.speaker)
+
     def _stop(self) -> None:
         raise SystemExit
 
@@ -292,7 +337,7 @@ class Conductor:
         with contextlib.suppress(SystemExit):
             while True:
                 with self._turn:
-                    if not self._told and wait_s != 0.0:
+                    if not (self._told or self._knocking) and wait_s != 0.0:
                         self._turn.wait(wait_s)
                 try:
                     for _ in range(len(self._told)):
@@ -304,18 +349,19 @@ class Conductor:
 
     def _begin_anew(self, error: Exception) -> None:
         """Tells all clients what went wrong; fresh rows for the next, since theirs may be gone."""
-        _LOG.error("a dispatch failed, %d streams with it", len(self.sessions), exc_info=error)
-        for session in list(self.sessions):
+        _LOG.error("a dispatch failed, %d streams with it", len(self._within), exc_info=error)
+        for session in self._within:
             self.end(session, RuntimeError(f"the engine failed: {error}; ask again"))
         self._batch = Batch(self._synth.engine, self._sizes[0])
 
     def _dispatch(self) -> float | None:
         """Makes the next frames; how long there is nothing to do after it, None until told."""
-        for session in list(self.sessions):
+        left = self._let_in()
+        for session in self._within:
             if session.speaker.finished:
                 self.end(session, None)
-        ready, taken_up, left = [], False, False
-        for session in list(self.sessions):
+        ready, taken_up = [], False
+        for session in self._within:
             if session.speaker.waiting and taken_up:
                 left = True
                 continue
@@ -325,14 +371,12 @@ class Conductor:
         if not ready:
             return 0.0 if left else None
         now = time.perf_counter()
-        resting = frozenset(i for i, session in enumerate(ready) if session in self._resting)
+        leads = [session.lead_s(now) for session in ready]
+        pauses = [session.speaker.pause_s for session in ready]
         frame_s = self._synth.engine.frame_s
-        chosen = scheduler.plan(
-            [session.lead_s(now) for session in ready], resting, self._bound, frame_s, self.policy
-        )
-        self._resting = frozenset(ready[i] for i in chosen.resting)
+        chosen = scheduler.plan(leads, pauses, self._bound, frame_s, self.policy)
         if not chosen.frames:
-            return chosen.wait_s
+            return 0.0 if left else chosen.wait_s
         speaking = [ready[i] for i in chosen.rows]
         rows = [session.speaker.row for session in speaking]
         blocks = self._batch.frames(rows, chosen.frames)
@@ -344,11 +388,7 @@ class Conductor:
             chunk = self.attempt(session, lambda: take(block, chosen.frames, now))  # noqa: B023
             if chunk is None:
                 continue
-            if session.first is None:
-                session.first = time.perf_counter()
-            session.given_s += chunk.duration_s
-            session.onsets += chunk.onsets
-            session.deliver(chunk)
+            session.give(chunk)
             if session.speaker.finished:
                 self.end(session, None)
         return 0.0

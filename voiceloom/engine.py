@@ -94,11 +94,11 @@ class Engine:
 
     def settings(
         self,
-        temperature: float | None,
-        rate: float,
-        pitch: float,
-        pitch_range: float,
-        lookahead: int | None,
+        temperature: float | None = None,
+        rate: float = 1.0,
+        pitch: float = 0.0,
+        pitch_range: float = 1.0,
+        lookahead: int | None = None,
     ) -> sample.Sampling:
         """A row's settings: see `Batch.open`; raises ValueError where the model has none such."""
         if not self.steerable and (pitch, pitch_range) != (0.0, 1.0):

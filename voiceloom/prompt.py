@@ -7,6 +7,7 @@ a recording is all that is needed. The model hears a prompt once; what it rememb
 into every stream in that voice.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,11 @@ from lm.aligner import Transcript
 
 FRAMES = 120
 """At most, 9.6 s: less than the window of the language model, which forgets what is longer ago."""
+
+PAUSE = 4
+"""Frames of silence at its end: else what is said next begins with that pause. Without, a clone was
+heard 160 ms after its first chunk was there (synthetic; humans 120), with three 30 and 60, with
+four 30 and 30; likeness is the same."""
 
 LEAST = 8  # phones: fewer are no speech, or none that the aligner understands
 
@@ -36,7 +42,7 @@ class Prompt(NamedTuple):
 def listen(
     samples: Float[np.ndarray, " S"],
     sample_rate: int,
-    codes: Int[np.ndarray, "T Q"],
+    encode: Callable[[Float[np.ndarray, " N"]], Int[np.ndarray, "T Q"]],
     frame_rate: float,
     said: Transcript,
     limit: int,
@@ -46,18 +52,22 @@ def listen(
     Args:
         samples: The clip.
         sample_rate: Of it.
-        codes: Of it, with the books that the language model writes.
+        encode: Codes of samples, with the books that the language model writes.
         frame_rate: Of the codes.
         said: Its phones.
         limit: Units that the model passes in a frame at most.
     """
-    # To the last phone that begins within the limit; its end is that of a sentence.
-    count = int((said.bounds_s[1:] * frame_rate < FRAMES).sum())
+    # To the last phone that ends within the limit; its end is that of a sentence.
+    count = int((said.bounds_s[1:] * frame_rate < FRAMES - PAUSE).sum())
     if count < LEAST:
         return None
     bounds_s = said.bounds_s[: count + 1]
-    frames = min(len(codes), FRAMES, int(np.ceil(bounds_s[-1] * frame_rate)) + 1)
-    melody = prosody.measure(samples, sample_rate, frame_rate, frames, prosody.yin)
+    frames = int(np.ceil(bounds_s[-1] * frame_rate)) + PAUSE
+    size = round(frames / frame_rate * sample_rate)
+    heard = samples[: size if count == len(said.symbol) else round(bounds_s[-1] * sample_rate)]
+    heard = np.pad(heard, (0, size - len(heard)))
+    codes = encode(heard)
+    melody = prosody.measure(heard, sample_rate, frame_rate, frames, prosody.yin)
     speaker_hz = prosody.median_hz([melody.hz])
     return Prompt(
         symbol=np.append(said.symbol[:count], np.int32(SYMBOL_IDS["."])),

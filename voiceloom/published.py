@@ -167,11 +167,11 @@ class Engine(engine.Engine):
 
     def settings(
         self,
-        temperature: float | None,
-        rate: float,
-        pitch: float,
-        pitch_range: float,
-        lookahead: int | None,
+        temperature: float | None = None,
+        rate: float = 1.0,
+        pitch: float = 0.0,
+        pitch_range: float = 1.0,
+        lookahead: int | None = None,
     ) -> Sampling:
         """A row's settings; raises ValueError for all but a temperature."""
         if (rate, pitch, pitch_range, lookahead) != (1.0, 0.0, 1.0, None):

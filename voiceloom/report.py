@@ -9,17 +9,17 @@ class Report(NamedTuple):
     `first_chunk_s` is the sum of the parts before it and of waiting for the first sentence.
     """
 
-    voice_s: float  # finding the voice and opening a stream with it
-    text_s: float  # front end, first sentence
-    prefill_s: float  # encoding its text
-    frames_s: float  # codes of the first chunk
-    decode_s: float  # samples of the first chunk
-    first_chunk_s: float  # from the request to the first chunk
-    first_audible_s: float  # from the request to the first audible sample, played from then on
-    audio_s: float  # given out so far
-    busy_s: float  # spent making it
-    frames: int
-    tokens: int
+    voice_s: float = 0.0  # finding the voice and giving a row to it
+    text_s: float = 0.0  # front end, first sentence
+    prefill_s: float = 0.0  # encoding its text
+    frames_s: float = 0.0  # codes of the first chunk
+    decode_s: float = 0.0  # samples of the first chunk
+    first_chunk_s: float = 0.0  # from the request to the first chunk
+    first_audible_s: float = 0.0  # to the first audible sample, played as it comes
+    audio_s: float = 0.0  # given out so far
+    busy_s: float = 0.0  # spent making it
+    frames: int = 0
+    tokens: int = 0
 
     @property
     def real_time_factor(self) -> float:

@@ -6,8 +6,10 @@ at most `cost(streams, K)` seconds. Three rules:
 
 * A dispatch of K frames is *safe* if cost + delay <= the smallest lead among all listeners. K is
   the largest safe one; a stream that has no audio yet makes it short, for it waits.
-* A stream above the high-water mark rests until it has fallen to the low one: beyond it lies what a
-  listener who interrupts would throw away.
+* Nothing is made while every listener has more than the low-water mark. Then all take part whom K
+  frames leave at or below the high-water mark: beyond it lies what a listener who interrupts would
+  throw away. The marks are two full dispatches apart, so that whoever speaks at all soon speaks in
+  the same dispatch: it costs the same for one row as for all.
 * A stream is admitted while cost(streams + 1, K) <= (1 - headroom) * K * frame_s for a K that its
   first frame pays for.
 
@@ -15,8 +17,9 @@ Why nobody runs dry. Let F be the frame and say costs are bounded as stated. A l
 by at most cost(S, K) during a dispatch, which is safe, so it stays at least `delay`; and who takes
 part gains K * F. A first chunk of K0 frames begins with a lead of K0 * F. So it is enough that some
 K is safe whenever one is needed: cost(S, 1) + delay <= F is what admission asks, since every lead
-that is about to be used up is at least F when its last chunk came. Who rests has at least the low
-mark, which is above cost(S, MAX_FRAMES) + delay. `tests/voiceloom/test_scheduler.py` tries to
+that is about to be used up is at least F when its last chunk came. While nothing is made, and where
+a stream takes no part, its lead is above the low mark, which is above cost(S, MAX_FRAMES) + delay.
+`tests/voiceloom/test_scheduler.py` tries to
 refute it with costs and arrivals at random.
 """
 
@@ -33,7 +36,7 @@ class Policy(NamedTuple):
     """What the rules leave open; seconds."""
 
     high_s: float = 2.0  # audio that nobody has heard yet, at most
-    low_s: float = 1.2  # a stream that rested goes on
+    low_s: float = 0.7  # while everybody has more, nothing is made
     first_frames: int = 1  # of a dispatch that a new stream waits for
     delay_s: float = 0.01  # between the end of a dispatch and the listener's buffer
     headroom: float = 0.2  # part of the machine that stays free
@@ -46,8 +49,7 @@ class Plan(NamedTuple):
     """The next dispatch."""
 
     frames: int  # of every row; 0: nothing to do for `wait_s`
-    rows: tuple[int, ...]  # who takes part
-    resting: frozenset[int]  # who is above the marks
+    rows: tuple[int, ...] = ()  # who takes part
     wait_s: float = 0.0
 
 
@@ -63,7 +65,7 @@ def fitting(sizes: Sequence[int], rows: int, streams: int) -> int:
 
 def plan(
     leads: Sequence[float | None],
-    resting: frozenset[int],
+    pauses: Sequence[float],
     cost: Cost,
     frame_s: float,
     policy: Policy = DEFAULT,
@@ -72,27 +74,27 @@ def plan(
 
     Args:
         leads: Of every stream that has something to say, seconds; None before its first audio.
-        resting: Rows that rested before.
+        pauses: Seconds of silence that each has before its next frame.
         cost: Bound on the time of a dispatch.
         frame_s: Length of a frame.
         policy: Marks and margins.
     """
-    heard = {row: lead for row, lead in enumerate(leads) if lead is not None}
-    resting = frozenset(
-        row
-        for row, lead in heard.items()
-        if lead >= policy.high_s or (row in resting and lead > policy.low_s)
-    )
-    rows = tuple(row for row in range(len(leads)) if row not in resting)
-    if not rows:
-        wake = min((heard[row] - policy.low_s for row in resting), default=0.0)
-        return Plan(0, (), resting, max(0.0, wake))
-    least = min(heard.values(), default=float("inf"))
+    heard = [lead for lead in leads if lead is not None]
+    least = min(heard, default=float("inf"))
     waited_for = len(heard) < len(leads)
+    if not waited_for and least > policy.low_s:
+        return Plan(0, wait_s=least - policy.low_s if leads else 0.0)
     frames = policy.first_frames if waited_for else MAX_FRAMES
-    while frames > 1 and cost(len(rows), frames) + policy.delay_s > least:
+    while frames > 1 and cost(len(leads), frames) + policy.delay_s > least:
         frames -= 1
-    return Plan(frames, rows, resting)
+    # At or below the low mark a stream takes part, however long its pause is.
+    most = [policy.high_s - frames * frame_s - pause for pause in pauses]
+    rows = tuple(
+        row
+        for row, lead in enumerate(leads)
+        if lead is None or lead <= max(policy.low_s, most[row])
+    )
+    return Plan(frames, rows)
 
 
 def admits(streams: int, cost: Cost, frame_s: float, policy: Policy = DEFAULT) -> bool:

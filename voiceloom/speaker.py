@@ -58,6 +58,7 @@ class Speaker:
         front_end: FrontEnd,
         chunk_frames: int | Sequence[int] | None,
         begun: float,
+        voice_s: float,
     ):
         """Takes up a slot.
 
@@ -67,6 +68,7 @@ class Speaker:
             front_end: Reads the text, in the voice's accent.
             chunk_frames: Frames per chunk, or several to cycle; None grows them with the lead.
             begun: `time.perf_counter()` of the request.
+            voice_s: Spent since then on the voice and the slot.
         """
         sizes = [chunk_frames] if isinstance(chunk_frames, int) else list(chunk_frames or [])
         if not all(1 <= size <= MAX_FRAMES for size in sizes):
@@ -88,10 +90,11 @@ class Speaker:
         self._silence = 0  # samples of it before the next chunk
 
         self._begun, self._first, self._audible_s = begun, None, None
+        self._until = begun  # when all that was given is heard, if it is played as it comes
         self._size, self._frame_cost_s = 1, 0.0
-        self._spent = {"voice": time.perf_counter() - begun, "text": 0.0, "prefill": 0.0}
+        self._spent = {"voice": voice_s, "text": 0.0, "prefill": 0.0}
         self._first_block: Block | None = None
-        self._busy_s, self._frames = self._spent["voice"], 0
+        self._busy_s, self._frames = voice_s, 0
 
     def feed(self, text: str) -> None:
         """More text; what is certain of it can be taken as chunks now."""
@@ -109,6 +112,11 @@ class Speaker:
     def row(self) -> int:
         """Of its slot in the batch."""
         return self._slot.row
+
+    @property
+    def pause_s(self) -> float:
+        """Silence before its next frame, which comes with that."""
+        return self._silence / self._engine.sample_rate
 
     @property
     def waiting(self) -> bool:
@@ -287,12 +295,12 @@ class Speaker:
         now = time.perf_counter()
         self._busy_s += now - begun
         self._frames += len(block.codes)
+        self._until = max(self._until, now) + chunk.duration_s
         if self._first is None:
             self._first, self._first_block = now, block
             self._size = 1  # the second chunk is as short as the first: nothing is known yet
         else:
-            lead_s = self._given / self._engine.sample_rate - (now - self._first)
-            self._size = next_size(size, lead_s, self._frame_cost_s)
+            self._size = next_size(size, self._until - now, self._frame_cost_s)
         self._frame_cost_s = max(0.9 * self._frame_cost_s, (now - begun) / len(block.codes))
         if self._audible_s is None:
             length = round(BLOCK_S * chunk.sample_rate)

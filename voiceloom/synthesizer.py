@@ -18,7 +18,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Se
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32
 
 from data.text import FrontEnd
 from lm import aligner
@@ -157,9 +157,8 @@ class Synthesizer:
         else:
             name = "reference" if isinstance(source, Waveform) else Path(source).stem
             samples = read_reference(source, self.sample_rate)
-            codes = self.engine.codec.encode(samples[None])[0]
-            vector, heard = self.engine.encode_voice(codes), self._listen(samples, codes)
-            return Voice(name, vector, accent, self._lm_hash, heard)
+            vector = self.engine.encode_voice(self.engine.codec.encode(samples[None])[0])
+            return Voice(name, vector, accent, self._lm_hash, self._listen(samples))
         if found.lm_hash != self._lm_hash:
             raise VoiceError(
                 f"voice {found.name!r} was made by another language model; make it again from its "
@@ -249,15 +248,14 @@ class Synthesizer:
         codes = self.engine.codec.encode(samples[None], self.engine.books)
         return Waveform(self.engine.codec.decode(codes)[0, : len(samples)], self.sample_rate)
 
-    def _listen(
-        self, samples: Float32[np.ndarray, " S"], codes: Int[np.ndarray, "T Q"]
-    ) -> Prompt | None:
+    def _listen(self, samples: Float32[np.ndarray, " S"]) -> Prompt | None:
         """The prompt of a reference."""
         with self._lock:
             self._phones = self._phones or Phones()
         engine, said = self.engine, aligner.transcribe(self._phones(samples))
-        codes, frame_rate = codes[:, : engine.books], 1 / engine.frame_s
-        return prompt.listen(samples, self.sample_rate, codes, frame_rate, said, engine.advance)
+        encode = lambda heard: engine.codec.encode(heard[None], engine.books)[0]  # noqa: E731
+        frame_rate = 1 / engine.frame_s
+        return prompt.listen(samples, self.sample_rate, encode, frame_rate, said, engine.advance)
 
     def _speaker(
         self,
@@ -276,8 +274,8 @@ class Synthesizer:
             found.vector, seed, temperature, rate, pitch, pitch_range, lookahead,
             memory=self.engine.memory(found),
         )  # fmt: skip
-        front_end = self.front_end(found.accent)
-        return Speaker(self.engine, slot, front_end, chunk_frames, begun)
+        front_end, voice_s = self.front_end(found.accent), time.perf_counter() - begun
+        return Speaker(self.engine, slot, front_end, chunk_frames, begun, voice_s)
 
     def front_end(self, accent: str) -> FrontEnd:
         """What reads text in an accent; made once."""

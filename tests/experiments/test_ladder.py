@@ -8,6 +8,7 @@ import pytest
 from experiments import hours, ladder, lm_base, lm_hours, lm_ladder
 from lm.baseline_task import BaselineTask
 from lm.task import LMTask
+from tests.voiceloom.tiny import write_release
 
 
 @pytest.mark.parametrize("name", lm_ladder.RUNGS)
@@ -37,6 +38,22 @@ def test_shares_differ_from_the_default_in_data_and_steps_only():
         assert config | {"steps": base["steps"]} == base
 
 
+KNOWN_OF_ALL = ("rung", "errors", "words", "failures")
+
+
+class Listener:
+    """Hears nothing of "One"."""
+
+    def transcribe(self, samples, sample_rate):
+        assert sample_rate == 24_000 and len(samples) > 2400
+        return "two three"
+
+
+def test_a_finished_model_reads_the_same_sentences(tmp_path):
+    found = ladder.beside("tiny", str(write_release(tmp_path)), ["One two three."], Listener())
+    assert found == {"rung": "tiny", "errors": [1], "words": [3], "failures": [False]}
+
+
 def row(**more):
     made = {"step": 10, "parameters": 12_000_000, "flops": 2e15, "core_hours": 0.5}
     return made | {"errors": [1, 3], "words": [10, 10], "failures": [False, True]} | more
@@ -47,7 +64,9 @@ def test_tables_and_pictures_say_what_was_measured():
     table = ladder.markdown(rows)
     assert "| flat | 12.0 | 10 | 2.00 | 0.50 | 20.0 [10.0, 30.0] | 50 [0, 100] |" in table
     assert "| pointer | 12.0 | 10 | 4.00 | 0.50 | 5.0 [0.0, 10.0] |" in table
-    assert len(ladder.picture(rows).axes) == 1
+    rows.append({k: v for k, v in row(rung="csm").items() if k in KNOWN_OF_ALL})
+    assert "| csm | - | - | - | - | 20.0 [10.0, 30.0] | 50 [0, 100] |" in ladder.markdown(rows)
+    assert len(ladder.picture(rows).axes[0].get_legend().texts) == 3
     rows = [row(hours=1.0), row(hours=2.0)]
     assert "| 2.00 | 10 | 0.50 | 20.0 [10.0, 30.0] | 50 [0, 100] |" in hours.markdown(rows)
     assert np.allclose(hours.picture(rows).axes[0].lines[0].get_xdata(), [1, 2])

@@ -34,13 +34,18 @@ def tuned(tmp_path_factory):
                         split=split, samples=samples, bandwidth_hz=12_000.0,
                     )
                 )  # fmt: skip
+    return tune(BASE, work, "tuned"), (work / "tuned_run" / "metrics.jsonl").read_text()
+
+
+def tune(base, work, name):
+    """The folder of that name, with what a model has learned of the records in `work`."""
     config = lora_codec.get_config("tiny")
-    config.base = str(BASE)
+    config.base = str(base)
     config.data.train = config.data.held_out = (str(work / "records"),)
     config.learning_rate = 0.03
-    train(config, work / "run")
-    main([str(work / "run"), "--out", str(work / "tuned")])
-    return work / "tuned", (work / "run" / "metrics.jsonl").read_text()
+    train(config, work / f"{name}_run")
+    main([str(work / f"{name}_run"), "--out", str(work / name)])
+    return work / name
 
 
 def test_the_decoder_comes_nearer_and_the_codes_stay(tuned):
@@ -53,6 +58,20 @@ def test_the_decoder_comes_nearer_and_the_codes_stay(tuned):
     np.testing.assert_array_equal(ours.encode(samples), codes)
     assert np.abs(ours.decode(codes) - published.decode(codes)).max() > 1e-4
     assert ours.hash != published.hash
+
+
+def test_what_was_tuned_before_is_tuned_further(tuned):
+    once = tuned[0]
+    twice = tune(once, once.parent, "twice")
+    (first, base), (both, again) = lora.read(once), lora.read(twice)
+    assert base == again and first.keys() == both.keys()
+    for name, update in both.items():
+        rank = first[name]["a"].shape[1]
+        np.testing.assert_array_equal(update["a"][:, :rank], first[name]["a"])
+        assert update["a"].shape[1] == 2 * rank
+    codes = voiceloom.load_codec(BASE).encode(speechlike(1.0)[None])
+    ours, before = voiceloom.load_codec(twice), voiceloom.load_codec(once)
+    assert np.abs(ours.decode(codes) - before.decode(codes)).max() > 1e-4
 
 
 def test_updates_are_only_for_the_weights_they_were_made_for(tuned, tmp_path):

@@ -21,18 +21,27 @@ def transcript(seconds, phones_a_second=10):
     return Transcript(rng.integers(10, 60, count, np.int32), np.zeros(count, np.int32), bounds)
 
 
+def loudness_codes(samples):
+    """Codes that are how loud every frame is, of four books."""
+    frames = samples[: len(samples) // 1920 * 1920].reshape(-1, 1920)
+    return np.repeat((1000 * frames.std(axis=1)).astype(int)[:, None], 4, axis=1)
+
+
 def listened(seconds, said=None):
-    codes = np.random.default_rng(1).integers(0, 1024, (round(seconds * FRAME_RATE), 4))
     said = transcript(seconds) if said is None else said
-    return prompt.listen(speechlike(seconds), RATE, codes, FRAME_RATE, said, limit=3), codes
+    return prompt.listen(
+        speechlike(seconds), RATE, loudness_codes, FRAME_RATE, said, limit=3
+    ), loudness_codes(speechlike(seconds))
 
 
 @pytest.mark.parametrize("seconds", [1.5, 4.0, 30.0])
-def test_a_prompt_has_as_much_of_the_clip_as_the_model_remembers(seconds):
+def test_a_prompt_has_as_much_of_the_clip_as_the_model_remembers_and_a_pause(seconds):
     heard, codes = listened(seconds)
     frames = len(heard.codes)
-    assert frames == min(len(codes), prompt.FRAMES) or frames >= (seconds - 0.2) * FRAME_RATE
-    np.testing.assert_array_equal(heard.codes, codes[:frames])
+    spoken = frames - prompt.PAUSE
+    assert prompt.FRAMES - prompt.PAUSE - 2 <= spoken or spoken >= (seconds - 0.2) * FRAME_RATE
+    np.testing.assert_array_equal(heard.codes[: spoken - 1], codes[: spoken - 1])
+    assert (heard.codes[1 - prompt.PAUSE :] == 0).all() and (heard.codes[: spoken - 1] > 0).all()
     assert len(heard.advance) == len(heard.prosody) == frames <= prompt.FRAMES
     assert heard.advance.sum() == len(heard.symbol) == len(heard.word)
     assert heard.advance.max() <= 3 and (heard.prosody > 0).any()
