@@ -133,15 +133,26 @@ def encode(
     header = codec.header(books, packet_frames)
     writer, hear = Writer(file, header, codec.entropy), codec.encoder()
     size, waiting, total = codec.frame_samples, np.zeros(0, np.float32), 0
+    early = codec.lag_frames  # codes of nothing that come first
+
+    def write(samples: np.ndarray) -> None:
+        nonlocal early
+        codes = hear.push(samples[None])[0, :, :books]
+        writer.write(codes[early:])
+        early -= min(early, len(codes))
+
+    least = codec.first_frames
     for block in blocks:
         total += len(block)
         waiting = np.concatenate([waiting, block])
-        if whole := len(waiting) // size * size:
-            writer.write(hear.push(waiting[None, :whole])[0, :, :books])
-            waiting = waiting[whole:]
-    frames = codec.frames(total)
+        if (whole := len(waiting) // size) >= least:
+            write(waiting[: whole * size])
+            waiting, least = waiting[whole * size :], 1
+    frames = max(codec.frames(total), codec.first_frames)
     rest = np.pad(waiting, (0, frames * size - total))  # silence, until the last sound is out
-    writer.write(hear.push(rest[None])[0, :, :books])
+    rest = np.pad(rest, (0, codec.lag_frames * size), constant_values=np.nan)
+    if len(rest):
+        write(rest)
     writer.close(frames * size - total)
     return Coded(total / codec.sample_rate, writer.bytes)
 
@@ -180,7 +191,7 @@ def decode(
         if packet.missing and frame > first:
             yield heard(_conceal(play, held, packet.missing, size), frame - packet.missing, end)
         if frame + packet.frames > first and packet.frames:
-            skip = max(0, first - frame)
+            skip = max(0, min(first - frame, packet.frames - codec.first_frames))
             codes = reader.codes(packet, codec.entropy)[skip:]
             samples, held = play.push(codes[None])[0], codes[-1:]
             if packet.missing:
@@ -188,6 +199,9 @@ def decode(
             yield heard(samples, frame + skip, until)
         if end is not None and (frame + packet.frames) * size - codec.delay_samples >= end:
             return
+    if codec.flush_frames and held is not None:
+        nothing = np.full((1, codec.flush_frames, held.shape[1]), -1)
+        yield heard(play.push(nothing)[0], frame + packet.frames, until)
 
 
 def _conceal(play, held: np.ndarray | None, frames: int, size: int) -> np.ndarray:

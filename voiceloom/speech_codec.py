@@ -56,6 +56,7 @@ class SpeechCodec:
             until then; 0 unless the codec looks ahead.
         flush_frames: Frames of nothing that bring out the end of a stream's audio; 0 unless the
             codec looks ahead: one that does not hears `delay_samples` more instead.
+        first_frames: A stream begins with so many at least.
         memory_frames: A decoder that begins so many frames early says the same from there on.
         sizes: Entries of each book.
         entropy: The model that token files are coded with, or None.
@@ -70,7 +71,7 @@ class SpeechCodec:
         self.memory_frames, self.sizes, self.entropy = cfg.memory_frames, cfg.sizes, entropy
         self.lag_frames = getattr(cfg, "lag_frames", 0)  # our own codec knows of no such thing
         self.flush_frames = cfg.flush_frames if self.lag_frames else 0
-        self._first = cfg.first_frames
+        self.first_frames = cfg.first_frames
         self.hash = model.hash
         identity = model.hash + (entropy.fingerprint if entropy else "")
         self.model_id = hashlib.sha256(identity.encode()).digest()[:4]
@@ -132,12 +133,12 @@ class SpeechCodec:
     def encoder(self, streams: int = 1) -> "CodecStream":
         """Streams that take samples [B, n * P] and give codes [B, n, Q] in all books."""
         state = self._codec.init_encoder_state(streams)
-        return CodecStream(self._step_encoder, state, self.frame_samples, self._first)
+        return CodecStream(self._step_encoder, state, self.frame_samples, self.first_frames)
 
     def decoder(self, streams: int = 1) -> "CodecStream":
         """Streams that take codes [B, n, Q] and give samples [B, n * P], `delay_samples` late."""
         state = self._codec.init_decoder_state(streams)
-        return CodecStream(self._step_decoder, state, 1, self._first)
+        return CodecStream(self._step_decoder, state, 1, self.first_frames)
 
     def header(self, books: int, packet_frames: int | None = None) -> Header:
         """The header of a token file of `books` books; raises ValueError beyond those there are."""

@@ -378,3 +378,17 @@ def test_a_codec_that_looks_ahead_streams_late_and_ends_with_nothing():
     begin = lag * size + codec.delay_samples
     assert not made[:, :begin].any()
     np.testing.assert_allclose(made[:, begin : begin + frames * size], decoded, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mimi", "encodec", "dac", "snac_windows"])
+@pytest.mark.parametrize("seconds", [0.01, 1.3])
+def test_token_files_of_published_codecs_are_the_whole(name, seconds):
+    codec = voiceloom.load_codec(PUBLISHED / name)
+    samples, file = noise(round(seconds * codec.sample_rate))[0], io.BytesIO()
+    coding.encode(iter(np.array_split(samples, 3)), file, codec, len(codec.sizes))
+    file.seek(0)
+    said = np.concatenate(list(coding.decode(Reader(file), codec)))
+    least = max(len(samples), (codec.first_frames - 1) * codec.frame_samples + 1)
+    whole = codec.decode(codec.encode(np.pad(samples, (0, least - len(samples)))[None]))[0]
+    assert len(said) == len(samples)
+    np.testing.assert_allclose(said, whole[: len(samples)], atol=1e-4)
