@@ -98,7 +98,7 @@ class Session:
         self.until: float | None = None  # when all that was given is heard, played as it comes
         self.taken_s = 0.0  # that the client has fetched
         self.heard_s: float | None = None  # as it says itself, when it interrupts
-        self.closed = False
+        self.cancelled = self.closed = False
         self._queue: queue.SimpleQueue = queue.SimpleQueue()
         self._deliver: Callable[[Chunk | Exception | None], None] = self._queue.put
         self._delivering = threading.Lock()
@@ -113,7 +113,9 @@ class Session:
         self._conductor.tell(lambda: self._conductor.ask(self, lambda it: it.flush()))
 
     def cancel(self) -> None:
-        """Stops within the dispatch that is under way; what has been made stays."""
+        """Stops at once; what is being made is not given out any more."""
+        with self._delivering:
+            self.cancelled = True
         self._conductor.tell(lambda: self._conductor.end(self, None))
 
     def interrupt(self, offset_s: float) -> Spoken:
@@ -143,13 +145,16 @@ class Session:
             self._deliver = deliver
 
     def give(self, chunk: Chunk) -> None:
-        """A chunk for the client; the conductor has it."""
-        now = time.perf_counter()
-        # Where the writer was slower than speech, playback begins anew with this chunk.
-        self.until = max(now, self.until or now) + chunk.duration_s
-        self.given_s += chunk.duration_s
-        self.onsets += chunk.onsets
-        self.deliver(chunk)
+        """A chunk for the client, who still wants it; the conductor has it."""
+        with self._delivering:
+            if self.cancelled:
+                return
+            now = time.perf_counter()
+            # Where the writer was slower than speech, playback begins anew with this chunk.
+            self.until = max(now, self.until or now) + chunk.duration_s
+            self.given_s += chunk.duration_s
+            self.onsets += chunk.onsets
+            self._deliver(chunk)
 
     def deliver(self, made: Chunk | Exception | None) -> None:
         """Hands something to the client; the conductor does."""
