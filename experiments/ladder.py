@@ -191,8 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows[f"{rung}_{share:g}"] = row | {"flops": row["step"] * cost}
             found = list(rows.values())
             report.write(args.out, markdown(found), rows, picture(found))
-    for name, folder in (pair.split("=", 1) for pair in args.beside):
+    if args.beside:
         _, texts = sentences(make_task(lm_ladder.get_config("pointer")), args.count)
+    for name, folder in (pair.split("=", 1) for pair in args.beside):
         rows[name] = beside(name, folder, texts, transcriber)
         found = list(rows.values())
         report.write(args.out, markdown(found), rows, picture(found))

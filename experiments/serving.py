@@ -230,8 +230,9 @@ def simulate(
 def sentences(text: str, seconds: float) -> tuple[int, ...]:
     """Frames of the sentences of a text that takes so long, by their letters."""
     ends = np.array([found.end() for found in re.finditer(r"[.?!]+\s*|$", text)])
-    at = np.round(ends / len(text) * max(1, round(seconds / serving_sim.FRAME_S))).astype(int)
-    return tuple(np.diff(at, prepend=0)[np.diff(at, prepend=0) > 0].tolist())
+    frames = max(1, round(seconds / serving_sim.FRAME_S))
+    each = np.diff(np.round(ends / len(text) * frames).astype(int), prepend=0)
+    return tuple(each[each > 0].tolist())
 
 
 def costs(metrics: dict[str, float]) -> Costs:

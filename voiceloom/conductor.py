@@ -95,7 +95,6 @@ class Session:
         self.text = ""  # all that was fed
         self.onsets: list[Onset] = []
         self.given_s = 0.0
-        self.until: float | None = None  # when all that was given is heard, played as it comes
         self.taken_s = 0.0  # that the client has fetched
         self.heard_s: float | None = None  # as it says itself, when it interrupts
         self.cancelled = self.closed = False
@@ -124,13 +123,9 @@ class Session:
         return spoken.at(self.text, self.onsets, self.given_s, offset_s)
 
     def lead_s(self, now: float) -> float | None:
-        """Audio given out and not yet heard, if it is played as it comes; None before the first.
-
-        What a slow client has not fetched it cannot have heard.
-        """
-        if self.until is None:
-            return None
-        return max(self.until - now, self.given_s - self.taken_s)
+        """The speaker's; but what a slow client has not fetched it cannot have heard."""
+        lead_s = self.speaker.lead_s(now)
+        return None if lead_s is None else max(lead_s, self.given_s - self.taken_s)
 
     @property
     def unheard_s(self) -> float:
@@ -149,9 +144,6 @@ class Session:
         with self._delivering:
             if self.cancelled:
                 return
-            now = time.perf_counter()
-            # Where the writer was slower than speech, playback begins anew with this chunk.
-            self.until = max(now, self.until or now) + chunk.duration_s
             self.given_s += chunk.duration_s
             self.onsets += chunk.onsets
             self._deliver(chunk)

@@ -90,7 +90,7 @@ class Speaker:
         self._silence = 0  # samples of it before the next chunk
 
         self._begun, self._first, self._audible_s = begun, None, None
-        self._until = begun  # when all that was given is heard, if it is played as it comes
+        self._until: float | None = None  # when all that was given is heard, played as it comes
         self._size, self._frame_cost_s = 1, 0.0
         self._spent = {"voice": voice_s, "text": 0.0, "prefill": 0.0}
         self._first_block: Block | None = None
@@ -112,6 +112,10 @@ class Speaker:
     def row(self) -> int:
         """Of its slot in the batch."""
         return self._slot.row
+
+    def lead_s(self, now: float) -> float | None:
+        """Audio given out and not yet heard, if it is played as it comes; None before the first."""
+        return None if self._until is None else self._until - now
 
     @property
     def pause_s(self) -> float:
@@ -295,7 +299,8 @@ class Speaker:
         now = time.perf_counter()
         self._busy_s += now - begun
         self._frames += len(block.codes)
-        self._until = max(self._until, now) + chunk.duration_s
+        # Where the writer was slower than speech, playback begins anew with this chunk.
+        self._until = max(now, self._until or now) + chunk.duration_s
         if self._first is None:
             self._first, self._first_block = now, block
             self._size = 1  # the second chunk is as short as the first: nothing is known yet

@@ -58,7 +58,7 @@ def test_nothing_is_made_beyond_the_mark_while_nobody_listens(synth):
     session.feed("A long, long sentence, which nobody hears, goes on and on and on and on. " * 4)
     session.flush()
     begun = time.perf_counter()
-    while session.until is None and time.perf_counter() - begun < 60:
+    while not session.given_s and time.perf_counter() - begun < 60:
         time.sleep(0.01)
     for _ in range(20):
         time.sleep(0.05)

@@ -49,7 +49,7 @@ class Metrics:
         self.characters.inc(len(session.text))
         self.busy.inc(report.busy_s)
         self.unheard.inc(session.unheard_s)
-        if session.until is not None:
+        if session.given_s:
             self.first.observe(report.first_chunk_s)
 
     def exposition(self) -> bytes:
