@@ -94,6 +94,7 @@ class Session:
         self.wishes: list[Callable[[Speaker], Any]] = []  # that came before that
         self.text = ""  # all that was fed
         self.onsets: list[Onset] = []
+        self.to_come = 0  # units of the last word that have not begun
         self.given_s = 0.0
         self.taken_s = 0.0  # that the client has fetched
         self.heard_s: float | None = None  # as it says itself, when it interrupts
@@ -120,7 +121,7 @@ class Session:
     def interrupt(self, offset_s: float) -> Spoken:
         """Stops, and says what of the text had been heard after so much playback."""
         self.cancel()
-        return spoken.at(self.text, self.onsets, self.given_s, offset_s)
+        return spoken.at(self.text, self.onsets, self.given_s, offset_s, self.to_come)
 
     def lead_s(self, now: float) -> float | None:
         """The speaker's; but what a slow client has not fetched it cannot have heard."""
@@ -146,6 +147,7 @@ class Session:
                 return
             self.given_s += chunk.duration_s
             self.onsets += chunk.onsets
+            self.to_come = self.speaker.to_come
             self._deliver(chunk)
 
     def deliver(self, made: Chunk | Exception | None) -> None:

@@ -123,6 +123,14 @@ class Speaker:
         return self._silence / self._engine.sample_rate
 
     @property
+    def to_come(self) -> int:
+        """Units of the word being spoken that have not begun."""
+        if self._part is None or self._reached < 0:
+            return 0
+        spans = self._part.units.span
+        return int((spans[self._reached + 1 :] == spans[self._reached]).all(axis=1).sum())
+
+    @property
     def waiting(self) -> bool:
         """Whether there is text to take up before it can go on, which takes some milliseconds."""
         if self._part is not None:

@@ -1,9 +1,11 @@
 """What was said when somebody interrupts: the text up to where the listener was.
 
 A word counts as spoken when more than half of it was heard. Times are those of the pointer, to half
-a frame; a word lasts from its first sound to the next word's, or to the pause after it.
+a frame; a word lasts from its first sound to the next word's, or to the pause after it. Of a word
+whose end has not been made yet, what is to come is counted by its phones.
 """
 
+import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -40,7 +42,23 @@ def words(onsets: Sequence[Onset], end_s: float) -> list[Word]:
     return found
 
 
-def at(text: str, onsets: Sequence[Onset], end_s: float, offset_s: float) -> Spoken:
+PHONE_S = 0.08
+"""A phone's length where a stream has not begun two yet."""
+
+
+def whole_s(onsets: Sequence[Onset], end_s: float, to_come: int) -> float:
+    """Where a word ends that breaks off at `end_s`, with so many of its phones to come."""
+    if not to_come:
+        return end_s
+    times = [onset.time_s for onset in onsets]
+    lengths = [b - a for a, b in zip(times, times[1:], strict=False)]
+    phone_s = statistics.median(lengths) if lengths else PHONE_S
+    return max(end_s, times[-1] + phone_s) + to_come * phone_s
+
+
+def at(
+    text: str, onsets: Sequence[Onset], end_s: float, offset_s: float, to_come: int = 0
+) -> Spoken:
     """The text before and after what was heard at a playback offset.
 
     Args:
@@ -48,7 +66,9 @@ def at(text: str, onsets: Sequence[Onset], end_s: float, offset_s: float) -> Spo
         onsets: Of what has been made.
         end_s: Where that ends.
         offset_s: Seconds of it that were played.
+        to_come: Units of the last word that have not been made yet.
     """
+    end_s = whole_s(onsets, end_s, to_come)
     heard = [w for w in words(onsets, end_s) if offset_s > (w.begin_s + w.end_s) / 2]
     cut = max((word.span[1] for word in heard), default=0)
     # The mark after a word goes with it, and so does the space.

@@ -181,3 +181,35 @@ def test_a_word_counts_when_more_than_half_of_it_was_heard(offset_s, said):
     ]  # fmt: skip
     found = spoken.at("Two $3, now.", onsets, 3.0, offset_s)
     assert found.text_spoken == said and "".join(found) == "Two $3, now."
+
+
+@pytest.mark.parametrize("to_come, half_s", [(0, 0.38), (1, 0.5), (2, 0.6)])
+def test_of_a_word_that_breaks_off_what_is_to_come_counts(to_come, half_s):
+    """From .2 on, phones of .2 s; what has been made ends at .56."""
+    onsets = [onset("θ", (0, 5), 0.2), onset("ɹ", (0, 5), 0.4)]
+    before, after = (
+        spoken.at("three ships", onsets, 0.56, half_s + by_s, to_come) for by_s in (-0.01, 0.01)
+    )
+    assert before.text_spoken == "" and after.text_spoken == "three "
+
+
+def test_what_is_to_come_of_a_word_is_what_comes(conductor):
+    session, chunks = conductor.open("anna", seed=0), []
+    done = threading.Event()
+
+    def deliver(chunk):
+        chunks.append((chunk, session.to_come))
+        if chunk is None:
+            done.set()
+        else:
+            session.taken(chunk)
+
+    session.listen(deliver)
+    session.feed("Remarkable conversations, interrupted unexpectedly.")
+    session.flush()
+    assert done.wait(60)
+    onsets = [[o.span for o in chunk.onsets] for chunk, _ in chunks[:-1]]
+    for i, (_, to_come) in enumerate(chunks[:-1]):
+        begun, after = sum(onsets[: i + 1], []), sum(onsets[i + 1 :], [])
+        assert to_come == sum(span == begun[-1] for span in after) if begun else to_come == 0
+    assert any(to_come for _, to_come in chunks), "no word broke off: the test shows nothing"
