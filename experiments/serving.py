@@ -223,8 +223,11 @@ def simulate(
     reports = [turn.report for own in turns for turn in own]
     enter_s = float(np.mean([r["voice_s"] for r in reports]))
     begin_s = float(np.mean([r["text_s"] + r["prefill_s"] for r in reports]))
-    world = serving_sim.World(spread(metrics), 0.001, load.BUFFER_S, enter_s, begin_s, SIZES)
-    return serving_sim.simulate("ours", says, costs(metrics), seconds, world)
+    bounds = costs(metrics)
+    world = serving_sim.World(
+        spread(metrics), 0.001, load.BUFFER_S, enter_s, begin_s, bounds.begin_s, SIZES
+    )
+    return serving_sim.simulate("ours", says, bounds, seconds, world)
 
 
 def sentences(text: str, seconds: float) -> tuple[int, ...]:
@@ -242,7 +245,8 @@ def costs(metrics: dict[str, float]) -> Costs:
         if found := re.match(r'voiceloom_bound_seconds\{frames="(\d+)",streams="(\d+)"\}', name):
             bounds.setdefault(int(found[2]), {})[int(found[1])] = value
     frame_s = {n: (b[MAX_FRAMES] - b[1]) / (MAX_FRAMES - 1) for n, b in bounds.items()}
-    return Costs({n: b[1] - frame_s[n] for n, b in bounds.items()}, frame_s)
+    fixed_s = {n: b[1] - frame_s[n] for n, b in bounds.items()}
+    return Costs(fixed_s, frame_s, metrics["voiceloom_begin_bound_seconds"])
 
 
 def spread(metrics: dict[str, float]) -> list[float]:

@@ -73,6 +73,7 @@ class World(NamedTuple):
     buffer_s: float = 0.06  # that a player waits after its first chunk, as browsers do
     enter_s: float = 0.0  # letting a stream in, in which nothing else is made
     begin_s: float = 0.0  # taking up a sentence, likewise
+    most_s: float = 0.0  # that the scheduler counts on for both
     sizes: tuple[int, ...] = ()  # of the batch, all rows of which are computed; () is any
 
 
@@ -108,7 +109,6 @@ class Stream:
     def __init__(self, agent: int, turn: Turn, asked: float, buffer_s: float):
         self.agent, self.turn, self.asked = agent, turn, asked
         self.made = self.chunks = 0
-        self.entered = False
         self.ahead = list(turn.sentences)  # that have not been taken up
         self.left = 0  # frames of the one that has
         self.until: float | None = None  # what was sent is heard, as the server sees it
@@ -149,12 +149,17 @@ def frames_of(policy: str, streams: Sequence[Stream]) -> int:
     return 2 if any(stream.chunks == 0 for stream in streams) else 25
 
 
-def admits(policy: str, streams: int, cost: Cost) -> bool:
+def admits(policy: str, streams: int, cost: Cost, begin_s: float) -> bool:
     """Whether one more is let in."""
     if policy == "ours":
-        return scheduler.admits(streams, cost, FRAME_S)
+        return scheduler.admits(streams, cost, begin_s, FRAME_S)
     frames = {"2 then 25": 25}.get(policy, MAX_FRAMES)
     return cost(streams + 1, frames) <= (1 - HEADROOM) * frames * FRAME_S
+
+
+def leads(streams: Sequence[Stream], now: float) -> list[float | None]:
+    """What the server takes their listeners to have left to hear."""
+    return [None if s.until is None else s.until - now for s in streams]
 
 
 def simulate(
@@ -191,7 +196,7 @@ def simulate(
     while now < seconds:
         while asks and asks[0][0] <= now:
             _, _, agent, turn = heapq.heappop(asks)
-            if admits(policy, len(live), bound):
+            if admits(policy, len(live), bound, world.most_s):
                 live.append(Stream(agent, turn, now, world.buffer_s))
                 if world.sizes:
                     rows = scheduler.fitting(world.sizes, rows, len(live))
@@ -208,20 +213,22 @@ def simulate(
         if not live:
             now = max(now, until)
             continue
-        # One stream is let in and one sentence taken up between two dispatches; the others wait.
-        if entering := [s for s in live if not s.entered]:
-            entering[0].entered = True
-            now, busy = now + world.enter_s, busy + world.enter_s
-        if waiting := [s for s in live if s.entered and not s.left]:
-            waiting[0].left = waiting[0].ahead.pop(0)
-            now, busy = now + world.begin_s, busy + world.begin_s
+        while waiting := [s for s in live if not s.left]:
+            chosen = 0
+            if policy == "ours":
+                speaking = leads([s for s in live if s.left], now)
+                chosen = scheduler.next_text(speaking, leads(waiting, now), bound, world.most_s)
+                if chosen is None:
+                    break
+            stream = waiting[chosen]
+            took = world.begin_s + (world.enter_s if not stream.made else 0.0)
+            stream.left = stream.ahead.pop(0)
+            now, busy = now + took, busy + took
         ready = [s for s in live if s.left]
         if policy == "ours":
-            leads = [None if s.until is None else s.until - now for s in ready]
-            chosen = scheduler.plan(leads, [0.0] * len(ready), bound, FRAME_S)
+            chosen = scheduler.plan(leads(ready, now), [0.0] * len(ready), bound, FRAME_S)
             if not chosen.frames:
-                wait_s = chosen.wait_s if len(ready) == len(live) else 0.0
-                now = min(now + wait_s + 1e-6, max(until, now + 1e-6))
+                now = min(now + chosen.wait_s + 1e-6, max(until, now + 1e-6))
                 continue
             frames, speaking = chosen.frames, [ready[i] for i in chosen.rows]
         else:
@@ -257,7 +264,7 @@ def read_costs(path: Path | None) -> Cost:
 
     told = json.loads(path.read_text())
     by_size = [{int(size): s for size, s in told[name].items()} for name in ("fixed_s", "frame_s")]
-    return Costs(*by_size)
+    return Costs(*by_size, told["begin_s"])
 
 
 def markdown(found: Sequence[Outcome]) -> str:

@@ -6,7 +6,7 @@ chunk. Nothing else touches the models, so clients may be as many and as slow as
 is put into a queue and forgotten.
 
 Letting a stream in and taking up a sentence (front end and text encoder) cost some milliseconds
-each, so at most one stream does each between two dispatches.
+each, in which nobody speaks: the scheduler says for how many there is time before a dispatch.
 """
 
 import collections
@@ -48,10 +48,11 @@ class Busy(RuntimeError):
 
 
 class Costs(NamedTuple):
-    """Bounds on the time from dispatch to dispatch, by size of batch: fixed, and by the frame."""
+    """Bounds on the time of a dispatch, by size of batch: fixed, and by the frame."""
 
     fixed_s: dict[int, float]
     frame_s: dict[int, float]
+    begin_s: float  # bound on letting a stream in with its first text
 
     def __call__(self, streams: int, frames: int) -> float:
         """Seconds at most; without bound where no batch holds so many streams."""
@@ -66,23 +67,26 @@ def measure_costs(engine: Engine, sizes: tuple[int, ...] = SIZES, times: int = 8
 
     Before each, one row is taken by a newcomer with a long text: as much as there can be to do.
     """
-    fixed, per_frame = {}, {}
+    fixed, per_frame, begin_s = {}, {}, 0.0
     for size in sizes:
         warm(engine, size)
         batch = talking(engine, size)
         slowest = {}
         for frames in (1, MAX_FRAMES):
-            taken = []
+            taken, entered = [], []
             for _ in range(times + 1):
-                begun = time.perf_counter()
                 batch.slots[0].close()
+                begun = time.perf_counter()
                 newcomer(batch)
+                came = time.perf_counter()
                 batch.frames(range(size), frames)
-                taken.append(time.perf_counter() - begun)
+                entered.append(came - begun)
+                taken.append(time.perf_counter() - came)
             slowest[frames] = RESERVE * max(taken[1:])
+            begin_s = max(begin_s, RESERVE * max(entered[1:]))
         per_frame[size] = max(0.0, slowest[MAX_FRAMES] - slowest[1]) / (MAX_FRAMES - 1)
         fixed[size] = max(0.0, slowest[1] - per_frame[size])
-    return Costs(fixed, per_frame)
+    return Costs(fixed, per_frame, begin_s)
 
 
 class Session:
@@ -125,7 +129,7 @@ class Session:
 
     def lead_s(self, now: float) -> float | None:
         """The speaker's; but what a slow client has not fetched it cannot have heard."""
-        lead_s = self.speaker.lead_s(now)
+        lead_s = self.speaker and self.speaker.lead_s(now)
         return None if lead_s is None else max(lead_s, self.given_s - self.taken_s)
 
     @property
@@ -237,9 +241,8 @@ class Conductor:
         session = Session(self, enter)
         with self._turn:
             streams = len(self.sessions)
-            if self._closing or not scheduler.admits(
-                streams, self._bound, engine.frame_s, self.policy
-            ):
+            costs = (self._bound, self.costs.begin_s, engine.frame_s)
+            if self._closing or not scheduler.admits(streams, *costs, self.policy):
                 raise Busy(streams, self._retry_after_s())
             self.sessions.append(session)
             self._turn.notify()
@@ -315,18 +318,40 @@ class Conductor:
     def _knocking(self) -> list[Session]:
         return [session for session in self.sessions if session.speaker is None]
 
-    def _let_in(self) -> bool:
-        """Gives a row to who has waited longest for one; whether others still wait."""
-        if not self._knocking:
-            return False
-        session = self._knocking[0]
-        self.attempt(session, lambda: self._enter(session))
-        return bool(self._knocking)
+    def _take_up(self) -> None:
+        """Lets streams in and has texts taken up, as long as the scheduler finds time for it."""
+        while True:
+            now = time.perf_counter()
+            waiting = [session for session in self.sessions if self._waits(session, now)]
+            speaking = [s for s in self._within if s.speaker.speaking and s not in waiting]
+            leads, theirs = ([s.lead_s(now) for s in of] for of in (speaking, waiting))
+            chosen = scheduler.next_text(
+                leads, theirs, self._bound, self.costs.begin_s, self.policy
+            )
+            if chosen is None:
+                return
+            session = waiting[chosen]
+            begin = self._enter if session.speaker is None else self._begin
+            self.attempt(session, lambda: begin(session))  # noqa: B023
+
+    def _waits(self, session: Session, now: float) -> bool:
+        """Whether it has to be let in, or to take up a text."""
+        speaker = session.speaker
+        if speaker is None:
+            return True
+        # More of the sentence that it speaks can wait until it comes to speak again.
+        lead_s = session.lead_s(now)
+        can_wait = speaker.speaking and lead_s is not None and lead_s > self.policy.low_s
+        return speaker.waiting and not can_wait
 
     def _enter(self, session: Session) -> None:
         session.speaker = session.enter()
         for wish in session.wishes:
             wish(session.speaker)
+        session.speaker.take_up()
+
+    def _begin(self, session: Session) -> None:
+        session.speaker.take_up()
 
     def _stop(self) -> None:
         raise SystemExit
@@ -355,27 +380,20 @@ class Conductor:
 
     def _dispatch(self) -> float | None:
         """Makes the next frames; how long there is nothing to do after it, None until told."""
-        left = self._let_in()
+        self._take_up()
         for session in self._within:
             if session.speaker.finished:
                 self.end(session, None)
-        ready, taken_up = [], False
-        for session in self._within:
-            if session.speaker.waiting and taken_up:
-                left = True
-                continue
-            taken_up |= session.speaker.waiting
-            if self.attempt(session, session.speaker.ready):
-                ready.append(session)
+        ready = [session for session in self._within if session.speaker.speaking]
         if not ready:
-            return 0.0 if left else None
+            return None
         now = time.perf_counter()
         leads = [session.lead_s(now) for session in ready]
         pauses = [session.speaker.pause_s for session in ready]
         frame_s = self._synth.engine.frame_s
         chosen = scheduler.plan(leads, pauses, self._bound, frame_s, self.policy)
         if not chosen.frames:
-            return 0.0 if left else chosen.wait_s
+            return chosen.wait_s
         speaking = [ready[i] for i in chosen.rows]
         rows = [session.speaker.row for session in speaking]
         blocks = self._batch.frames(rows, chosen.frames)

@@ -81,7 +81,8 @@ class Speaker:
         self._parts: collections.deque[Part] = collections.deque()
         self._part: Part | None = None
         self._sentence: Sentence | None = None  # of the part that is open
-        self._written = self._starved = False  # whether there is text it lacks, and none to speak
+        self._written = False  # whether there may be text that it has not taken up
+        self._starved = False  # whether the part cannot go on without it
         self._flushed = False
         self._reached = -1  # unit of the part that is being spoken
         self._words = 0  # in the parts read so far
@@ -132,10 +133,15 @@ class Speaker:
 
     @property
     def waiting(self) -> bool:
-        """Whether there is text to take up before it can go on, which takes some milliseconds."""
+        """Whether there is text to take up, which takes some milliseconds."""
         if self._part is not None:
             return self._part.open and self._written
         return bool(self._parts or self._segments or self._written)
+
+    @property
+    def speaking(self) -> bool:
+        """Whether frames can be made of the text that it has taken up."""
+        return self._part is not None and not self._starved
 
     @property
     def finished(self) -> bool:
@@ -143,17 +149,25 @@ class Speaker:
         waiting = self._part or self._parts or self._segments
         return self._slot is None or (self._flushed and not waiting)
 
-    def ready(self) -> bool:
-        """Whether there are frames to be made; takes up the next text if need be.
+    def take_up(self) -> None:
+        """Takes up the text that is `waiting`.
 
         Raises:
             TextError: Nothing in all of the text can be spoken.
         """
-        return self._slot is not None and self._turn_to_part(self._slot)
+        if self._slot is None or not self.waiting:
+            return
+        begun = time.perf_counter()
+        if self._part:
+            self._go_on(self._slot)
+        else:
+            self._turn_to_part(self._slot)
+        self._busy_s += time.perf_counter() - begun
 
     def next(self) -> Chunk | None:
-        """The next chunk, or None where more text is needed; raises as `ready` does."""
-        if not self.ready():
+        """The next chunk, or None where more text is needed; raises as `take_up` does."""
+        self.take_up()
+        if not self.speaking:
             return None
         begun = time.perf_counter()
         size = next(self._sizes) if self._sizes else self._size
@@ -181,7 +195,7 @@ class Speaker:
         """Frees the slot."""
         if self._slot is not None:
             self._slot.close()
-        self._slot = None
+        self._slot = self._part = None
         self._segments.clear()
         self._parts.clear()
 
@@ -202,15 +216,9 @@ class Speaker:
             tokens=self._frames * self._engine.books,
         )
 
-    def _turn_to_part(self, slot: Slot) -> bool:
-        """Whether there is something to speak; fills the text buffer with it if need be."""
+    def _turn_to_part(self, slot: Slot) -> None:
+        """Fills the text buffer with what is to be spoken next, if anything."""
         begun = time.perf_counter()
-        if self._part:
-            if self._part.open and self._written:
-                self._go_on(slot)
-                self._busy_s += time.perf_counter() - begun
-            return not self._starved
-        self._written = False
         while not self._parts and self._segments:
             segment = self._segments.popleft()
             try:
@@ -218,11 +226,13 @@ class Speaker:
             except TextError:  # a sentence of emoji, say; an error only if all of the text is
                 if not (self._words or self._segments or self._segmenter.pending):
                     raise
-        if not self._parts and self._lookahead is not None:
-            self._parts += self._read_open()
+        if not self._parts:
+            self._written = False
+            if self._lookahead is not None:
+                self._parts += self._read_open()
         read = time.perf_counter()
         if not self._parts:
-            return False
+            return
         self._part, self._reached = self._parts.popleft(), -1
         slot.begin(
             self._part.units, self._part.steer, self._part.text, complete=not self._part.open
@@ -231,8 +241,6 @@ class Speaker:
         if self._first is None:
             self._spent["text"] = read - begun
             self._spent["prefill"] = time.perf_counter() - read
-        self._busy_s += time.perf_counter() - begun
-        return True
 
     def _read_open(self) -> Iterable[Part]:
         """What can be said of a sentence that is being written."""
@@ -245,8 +253,8 @@ class Speaker:
 
     def _go_on(self, slot: Slot) -> None:
         """Takes up what has been written of the part's sentence since."""
-        self._written = False
         complete = bool(self._segments)
+        self._written = complete  # then there may be more behind it
         segment = self._segments.popleft() if complete else self._segmenter.open
         reading = self._sentence.read(segment.text, complete)
         if not complete and len(reading.units.symbol) == len(self._part.units.symbol):

@@ -12,7 +12,7 @@ from voiceloom.conductor import Busy, Conductor, Costs, measure_costs
 from voiceloom.scheduler import Policy
 from voiceloom.waveform import Chunk, Onset
 
-FAST = Costs({4: 0.004}, {4: 0.001})
+FAST = Costs({4: 0.004}, {4: 0.001}, 0.005)
 TEXTS = ("One two three.", "Blue birds sing! And then?", "It is far.", "Nine ships left the bay.")
 
 
@@ -69,7 +69,7 @@ def test_nothing_is_made_beyond_the_mark_while_nobody_listens(synth):
 
 
 def test_who_would_be_one_too_many_is_told_when_to_come_back(synth):
-    slow = Costs({4: 0.0}, {4: 0.07})
+    slow = Costs({4: 0.0}, {4: 0.07}, 0.005)
     conductor = Conductor(synth, Policy(headroom=0.1, delay_s=0.0), sizes=(4,), costs=slow)
     held = [conductor.open("anna", seed=i) for i in range(4)]
     with pytest.raises(Busy, match="4 streams") as refused:
@@ -213,3 +213,7 @@ def test_what_is_to_come_of_a_word_is_what_comes(conductor):
         begun, after = sum(onsets[: i + 1], []), sum(onsets[i + 1 :], [])
         assert to_come == sum(span == begun[-1] for span in after) if begun else to_come == 0
     assert any(to_come for _, to_come in chunks), "no word broke off: the test shows nothing"
+
+
+def test_an_end_that_cannot_be_spoken_is_an_end(conductor):
+    assert say(conductor, 0, pieces=["One two three. ", "🎉"]).duration_s > 0

@@ -69,7 +69,7 @@ def test_speech_goes_on_from_the_prompt_alone_and_in_company(synth, prompted, tm
     again = synth.say("Nine ships left.", tmp_path / "a.safetensors", seed=1)
     np.testing.assert_array_equal(again.samples, alone.samples)
 
-    conductor = Conductor(synth, sizes=(4,), costs=Costs({4: 0.004}, {4: 0.001}))
+    conductor = Conductor(synth, sizes=(4,), costs=Costs({4: 0.004}, {4: 0.001}, 0.005))
     runs = []
     for company in ((), ("bert", voice)):
         others = [conductor.open(other, seed=7) for other in company]

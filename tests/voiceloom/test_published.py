@@ -106,7 +106,7 @@ def test_a_row_alone_is_the_row_in_company(pair):
 
 
 def test_sentences_are_conducted(csm):
-    costs = Costs({1: 0.001, 4: 0.001}, {1: 0.001, 4: 0.001})
+    costs = Costs({1: 0.001, 4: 0.001}, {1: 0.001, 4: 0.001}, 0.005)
     conductor = Conductor(csm, sizes=(1, 4), costs=costs)
     try:
         sessions = [conductor.open(voice, seed=3) for voice in ("3", "4")]

@@ -23,7 +23,7 @@ from voiceloom.server import formats
 from voiceloom.server.app import Settings, make_app
 
 TEXT = "Good evening, friend. It is late."
-FAST = Costs({4: 0.004}, {4: 0.001})
+FAST = Costs({4: 0.004}, {4: 0.001}, 0.005)
 
 
 @contextlib.contextmanager
@@ -193,7 +193,7 @@ def test_a_recording_becomes_a_voice(synth, url, tmp_path, monkeypatch):
 
 
 def test_who_comes_too_many_is_told_when_to_come_back_or_waits(synth):
-    slow = Costs({4: 0.0}, {4: 0.062})
+    slow = Costs({4: 0.0}, {4: 0.062}, 0.005)
     tight = Policy(headroom=0.2, delay_s=0.0)
     long = {"input": "One two three four five six. " * 20, "voice": "anna"}
     with running(synth, policy=tight, costs=slow) as (url, conductor):

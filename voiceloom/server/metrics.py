@@ -37,6 +37,10 @@ class Metrics:
         for size in conductor.costs.fixed_s:
             for frames in (1, MAX_FRAMES):
                 bound.labels(size, frames).set(conductor.costs(size, frames))
+        begin = Gauge(
+            "voiceloom_begin_bound_seconds", "Of letting in a stream", registry=self.registry
+        )
+        begin.set(conductor.costs.begin_s)
         streams = Gauge("voiceloom_open_streams", "Streams now", registry=self.registry)
         streams.set_function(lambda: len(conductor.sessions))
         dispatches = Gauge("voiceloom_dispatches", "Since the start", registry=self.registry)
