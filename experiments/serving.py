@@ -81,9 +81,12 @@ def together(server: Server, count: int, seconds: float) -> dict[str, Any]:
     own = sum(ours.cpu_times()[:2])
     heard = asyncio.run(load.at_once(server.url, clients, seconds, [[0.0]] * count))
     took = time.perf_counter() - begun
+    told = server.metrics()
+    within = told['voiceloom_dispatch_of_bound_bucket{le="1.0"}']
     return load.told([turn for turns in heard for turn in turns]) | {
         "streams": count,
         "took_s": took,
+        "above_bound": 1 - within / told["voiceloom_dispatch_of_bound_count"],
         "server_cores": (server.busy_s() - theirs) / took,
         "clients_cores": (sum(ours.cpu_times()[:2]) - own) / took,
     }
@@ -146,16 +149,19 @@ def interrupt(count: int = 40) -> dict[str, Any]:
         heard = asyncio.run(load.in_turn(server.url, wanted))
     synth, phones = voiceloom.load(warm=False), Phones()
     cut = [(a, h) for a, h in zip(wanted, heard, strict=True) if h.spoken is not None]
-    right = {"pointer": 0, "aligner": 0}
+    right, wrong = {"pointer": 0, "aligner": 0}, []
     for ask, turn in tqdm(cut, "interruptions"):
         said = synth.say(ask.text, ask.voice, lookahead=ask.lookahead)
         witnesses = {"pointer": said.onsets, "aligner": aligned(said, phones)}
         for name, onsets in witnesses.items():
             expected = spoken.at(ask.text, onsets, said.duration_s, ask.enough_s)
             right[name] += expected.text_spoken == turn.spoken
+            if expected.text_spoken != turn.spoken:
+                wrong.append((name, ask.enough_s, turn.spoken, expected.text_spoken))
     return {
         "interruptions": len(cut),
         "right": right,
+        "wrong": wrong,
         "wasted_s": [turn.audio_s - turn.heard_s for _, turn in cut],
         "after_s": max(turn.stopped_s for _, turn in cut),
     }
@@ -349,14 +355,16 @@ def markdown(found: dict[str, Any]) -> str:
     if crowded:
         lines += [
             "| clients | minutes | turns | stood still, ms a minute | turns that did | told to "
-            "come again | first chunk p50 / p95, ms | cores: server | clients |",
-            "|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+            "come again | first chunk p50 / p95, ms | dispatches above their bound, % "
+            "| cores: server | clients |",
+            "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
         ]
         for t in crowded:
             lines.append(
                 f"| {t['streams']} | {t['took_s'] / 60:.1f} | {t['turns']} "
                 f"| {t['dry_ms_per_min']:.1f} | {t['dry_turns']} | {t['refused']} "
-                f"| {pair(t['first_ms'])} | {t['server_cores']:.2f} | {t['clients_cores']:.2f} |"
+                f"| {pair(t['first_ms'])} | {100 * t['above_bound']:.1f} "
+                f"| {t['server_cores']:.2f} | {t['clients_cores']:.2f} |"
             )
         lines.append("")
     if cut := found.get("interrupt"):

@@ -62,7 +62,7 @@ class Costs(NamedTuple):
         return self.fixed_s[size] + frames * self.frame_s[size]
 
 
-def measure_costs(engine: Engine, sizes: tuple[int, ...] = SIZES, times: int = 8) -> Costs:
+def measure_costs(engine: Engine, sizes: tuple[int, ...] = SIZES, times: int = 4) -> Costs:
     """Times dispatches of one and of MAX_FRAMES frames with every row speaking; compiles them.
 
     Before each, one row is taken by a newcomer with a long text: as much as there can be to do.

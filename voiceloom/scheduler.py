@@ -13,19 +13,19 @@ up, which takes at most `begin_s` and keeps all others waiting. Four rules:
   frames leave at or below the high-water mark: beyond it lies what a listener who interrupts would
   throw away. The marks are two full dispatches apart, so that whoever speaks at all soon speaks in
   the same dispatch: it costs the same for one row as for all.
-* A stream is admitted while dispatches and texts take at most (1 - headroom) of the time, a text
-  and a dispatch of a frame no longer than a first chunk lasts, the longest dispatch no longer than
-  the low mark, and a text of every stream no longer than the lead that all have by then.
+* A stream is admitted while dispatches and texts take at most (1 - headroom) of the time, a first
+  chunk is made in the time that it lasts, the longest dispatch no longer than the low mark, and a
+  text of every stream no longer than the lead that all have by then.
 
 Why nobody runs dry. Let F be the frame and say costs are bounded as stated. A listener's lead falls
 by at most cost(S, K) during a dispatch, which is safe, so it stays at least `delay`; and who takes
 part gains K * F. A first chunk of K0 frames begins with a lead of K0 * F. So it is enough that some
-K is safe whenever one is needed: begin_s + cost(S, 1) + delay <= F is what admission asks, since
-every lead that is about to be used up is at least F when its last chunk came, and one text at most
-is taken up without those who speak having the time. While nothing is made, and where a stream takes
-no part, its lead is above the low mark, which is above cost(S, MAX_FRAMES) + delay. Who has come to
-the end of a text of `text_s` has gained headroom * text_s by it, or has reached the low mark, and
-that is enough for all to take up their next one. `tests/voiceloom/test_scheduler.py` tries to
+K is safe whenever one is needed: cost(S, 1) + delay <= F is what admission asks, since every lead
+that is about to be used up is at least F when its last chunk came, and no text is taken up without
+time for a dispatch after it. While nothing is made, and where a stream takes no part, its lead is
+above the low mark, which is above cost(S, MAX_FRAMES) + delay. Who has come to the end of a text of
+`text_s` has gained headroom * text_s by it, or has reached the low mark, and that is enough for all
+to take up their next one. `tests/voiceloom/test_scheduler.py` tries to
 refute it with costs, arrivals and texts at random.
 """
 
@@ -142,7 +142,7 @@ def admits(
     """Whether one more stream than `streams` can be served without anybody running dry."""
     more = streams + 1
     first = policy.first_frames
-    starts = begin_s + cost(more, first) + policy.delay_s <= first * frame_s
+    starts = cost(more, first) + policy.delay_s <= first * frame_s
     free = 1 - policy.headroom - more * begin_s / policy.text_s
     keeps_up = all(
         cost(more, frames) <= free * frames * frame_s for frames in range(1, MAX_FRAMES + 1)

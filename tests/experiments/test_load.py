@@ -71,7 +71,13 @@ def test_the_report_shows_every_part():
         "turns": 3, "audio_s": 9.0, "first_ms": [12.0, 20.0], "audible_ms": [40.0, 60.0],
         "dry_ms_per_min": 0.0, "dry_turns": 0, "refused": 1, "wasted": 0.1,
     }  # fmt: skip
-    crowd = told | {"streams": 16, "took_s": 60.0, "server_cores": 1.2, "clients_cores": 0.1}
+    crowd = told | {
+        "streams": 16,
+        "took_s": 60.0,
+        "above_bound": 0.01,
+        "server_cores": 1.2,
+        "clients_cores": 0.1,
+    }
     outcome = {"first_audio_s": [0.03, 0.04], "underrun_ms_per_min": 0.0, "wasted": 0.1}
     found = {
         "machine": "here",
