@@ -4,7 +4,9 @@ A word's sounds depend on its neighbour (`the` before a vowel, joined function w
 written may change its meaning as it grows (`$1` becomes `$1.50`, `Dr` becomes `Dr.`). So what
 might still change is held back: an unfinished word, and the words before it that look like numbers,
 signs or abbreviations; and of the words that are read the last one, unless its pause is there. What
-has been given out stays as it is, whatever the rest of the sentence would have made of it.
+has been given out stays as it is, whatever the rest of the sentence would have made of it: stress,
+too, hangs on what follows ("What was there" and "What was there to say"). So that the writer's pace
+is not heard, every word is read when the next one has been written, also where all of them have.
 """
 
 import re
@@ -17,6 +19,8 @@ from data.text import FrontEnd, TextError
 
 _OPEN = re.compile(r"<[^<>]*$|<phoneme\b[^<>]*[^/<>]>(?!.*</phoneme>).*$", re.DOTALL)
 """A mark that is not finished; a pronunciation is one word with its element."""
+
+_SPACE = re.compile(r"\s+")
 
 _UNSURE = re.compile(
     r"(?:^|(?<=\s)|(?<=>))(?:[^\s<>]*[\d$€£¥%&@#/+=:°][^\s<>]*|[^\s<>]+\.|[A-Z]{2,}|[Tt]he|[Aa]n?|[Nn]o)"
@@ -31,6 +35,7 @@ class Sentence:
     def __init__(self, front_end: FrontEnd):
         self._front_end = front_end
         self._given: Reading | None = None
+        self._seen = 0  # characters that the words read so far were read from
 
     def read(self, text: str, complete: bool) -> Reading | None:
         """All of the sentence that can be said now; begins with what was given out before.
@@ -45,20 +50,28 @@ class Sentence:
         Raises:
             TextError: It is complete, and nothing in it can be spoken.
         """
-        text = text if complete else stable(text)
+        for space in _SPACE.finditer(text, self._seen):
+            written = stable(text[: space.end()])
+            if len(written) > self._seen:
+                self._seen = len(written)
+                self._read_on(written, complete=False)
+        if complete:
+            self._read_on(text, complete=True)
+        return self._given
+
+    def _read_on(self, text: str, complete: bool) -> None:
         try:
             reading = read(self._front_end, text)
         except TextError:  # a mark that is not finished, or no word yet
             if complete and self._given is None:
                 raise
-            return self._given
+            return
         if not complete:
             reading = _certain(reading)
         if self._given is not None:
             reading = _continued(self._given, reading)
-        if reading is not None and len(reading.units.symbol):
+        if len(reading.units.symbol):
             self._given = reading
-        return self._given
 
 
 def stable(text: str) -> str:

@@ -18,9 +18,11 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from data.incremental import Sentence
 from voiceloom import scheduler, spoken
 from voiceloom.batch import Batch, newcomer, talking, warm
-from voiceloom.engine import MAX_FRAMES, Engine
+from voiceloom.engine import MAX_FRAMES
+from voiceloom.likeness import SENTENCE
 from voiceloom.scheduler import Policy
 from voiceloom.speaker import Report, Speaker
 from voiceloom.spoken import Spoken
@@ -62,11 +64,12 @@ class Costs(NamedTuple):
         return self.fixed_s[size] + frames * self.frame_s[size]
 
 
-def measure_costs(engine: Engine, sizes: tuple[int, ...] = SIZES, times: int = 4) -> Costs:
+def measure_costs(synth: Synthesizer, sizes: tuple[int, ...] = SIZES, times: int = 4) -> Costs:
     """Times dispatches of one and of MAX_FRAMES frames with every row speaking; compiles them.
 
-    Before each, one row is taken by a newcomer with a long text: as much as there can be to do.
+    Before each, a sentence is read and one row taken by a newcomer with a text of the longest kind.
     """
+    engine, front_end = synth.engine, synth.front_end("us")
     fixed, per_frame, begin_s = {}, {}, 0.0
     for size in sizes:
         warm(engine, size)
@@ -77,6 +80,7 @@ def measure_costs(engine: Engine, sizes: tuple[int, ...] = SIZES, times: int = 4
             for _ in range(times + 1):
                 batch.slots[0].close()
                 begun = time.perf_counter()
+                Sentence(front_end).read(SENTENCE, complete=True)
                 newcomer(batch)
                 came = time.perf_counter()
                 batch.frames(range(size), frames)
@@ -197,7 +201,7 @@ class Conductor:
             costs: Of dispatches; measured if None, which takes some seconds.
         """
         self._synth, self.policy, self._sizes = synth, policy, sizes
-        self.costs = costs or measure_costs(synth.engine, sizes)
+        self.costs = costs or measure_costs(synth, sizes)
         self._batch = Batch(synth.engine, sizes[0])
         self.sessions: list[Session] = []
         self._told: collections.deque[Callable[[], Any]] = collections.deque()

@@ -272,7 +272,11 @@ class Speaker:
         return units._replace(word=units.word + self._words, span=units.span + segment.start)
 
     def _read(self, segment: Segment) -> Iterable[Part]:
-        units, steer, lead_s = markup.read(self._front_end, segment.text)
+        if self._lookahead is None:
+            units, steer, lead_s = markup.read(self._front_end, segment.text)
+        else:  # as if it had come word by word
+            sentence = Sentence(self._front_end)
+            units, steer, lead_s = sentence.read(segment.text, complete=True)
         units = self._placed(units, segment)
         self._words = int(units.word[-1]) + 1
         parts, at, text = [], 0, markup.bare(segment.text)

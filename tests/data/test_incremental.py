@@ -10,6 +10,7 @@ from data.markup import read
 from data.phones import SYMBOLS
 from data.text import FrontEnd, TextError
 
+ASKED = "What was there to say, and who can say it?"
 TEXT = "Dr. Hall paid $1.50 for the <emphasis>other</emphasis> apple, at 5 pm, and left."
 
 
@@ -40,6 +41,17 @@ def test_what_was_given_out_stays(cuts):
     assert_grows(readings)
     span = readings[-1].units.span
     assert (np.diff(span[:, 0]) >= 0).all() and span.max() <= len(TEXT)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sampled_from([TEXT, ASKED]), st.lists(st.integers(0, len(TEXT)), max_size=12).map(sorted))
+def test_how_it_was_pieced_is_not_heard(text, cuts):
+    pieced = grown(FrontEnd("us"), text, cuts)[-1]
+    whole = Sentence(FrontEnd("us")).read(text, True)
+    for ours, theirs in zip(
+        (*pieced.units, *pieced.steer), (*whole.units, *whole.steer), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_letter_by_letter_the_sentence_is_that_of_the_whole(front_end):

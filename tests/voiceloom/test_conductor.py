@@ -151,7 +151,7 @@ def test_draining_waits_for_the_streams_and_takes_nobody_in(conductor):
 
 
 def test_costs_are_bounds_per_size_of_batch(synth):
-    costs = measure_costs(synth.engine, sizes=(1, 4), times=2)
+    costs = measure_costs(synth, sizes=(1, 4), times=2)
     assert 0 < costs(1, 1) <= costs(1, 8) and costs(3, 2) == costs(4, 2)
     assert costs(5, 1) == float("inf")
 

@@ -67,7 +67,10 @@ def test_seed_voice_rate_and_temperature_matter(synth, whole):
     assert fast < 0.8 * slow
 
 
-LONG = "Seven silent sailors sold my brother some beautiful silver boats, and then left. Good!"
+LONG = (
+    "Seven silent sailors sold my brother some beautiful silver boats, and then left. Good! "
+    "What was there to say?"
+)
 
 
 @pytest.mark.parametrize("lookahead", [0, 1, 2])
