@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int
 
@@ -153,19 +152,18 @@ class Batch:
 
     def resize(self, size: int) -> None:
         """Other rows for the open streams, which go on as they are; slots know their new row."""
+        if size == self.size:
+            return
         order = sorted(self.slots)
         if size < len(order):
             raise ValueError(f"{len(order)} streams are open and do not fit into {size} rows")
 
-        def moved(a):
-            return jnp.zeros((size, *a.shape[1:]), a.dtype).at[: len(order)].set(a[np.array(order)])
-
-        if order:
-            kept = (self._lm, self._decoder, self._text)
-            self._lm, self._decoder, self._text = jax.tree.map(moved, kept)
-        else:
-            states = self.engine.init(np.zeros(size, np.int32))
-            self._lm, self._decoder, self._text = states.lm, states.decoder, None
+        rows = np.zeros((size, self.size), bool)
+        rows[np.arange(len(order)), order] = True
+        self._lm, self._decoder = self.engine.move(rows, (self._lm, self._decoder))
+        if self._text is not None:
+            self._text = self.engine.move_text(rows, self._text)
+        jax.block_until_ready((self._lm, self._decoder, self._text))  # or it would cost later
         voice = np.zeros((size, self._voice.shape[1]), np.float32)
         voice[: len(order)] = self._voice[order]
         sampling = self.engine.sampling(size)

@@ -11,17 +11,18 @@ each, in which nobody speaks: the scheduler says for how many there is time befo
 
 import collections
 import contextlib
+import itertools
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from data.incremental import Sentence
 from voiceloom import scheduler, spoken
 from voiceloom.batch import Batch, newcomer, talking, warm
-from voiceloom.engine import MAX_FRAMES
+from voiceloom.engine import MAX_FRAMES, Engine
 from voiceloom.likeness import SENTENCE
 from voiceloom.scheduler import Policy
 from voiceloom.speaker import Report, Speaker
@@ -55,6 +56,7 @@ class Costs(NamedTuple):
     fixed_s: dict[int, float]
     frame_s: dict[int, float]
     begin_s: float  # bound on letting a stream in with its first text
+    move_s: float = 0.0  # bound on a change between two sizes
 
     def __call__(self, streams: int, frames: int) -> float:
         """Seconds at most; without bound where no batch holds so many streams."""
@@ -90,7 +92,19 @@ def measure_costs(synth: Synthesizer, sizes: tuple[int, ...] = SIZES, times: int
             begin_s = max(begin_s, RESERVE * max(entered[1:]))
         per_frame[size] = max(0.0, slowest[MAX_FRAMES] - slowest[1]) / (MAX_FRAMES - 1)
         fixed[size] = max(0.0, slowest[1] - per_frame[size])
-    return Costs(fixed, per_frame, begin_s)
+    return Costs(fixed, per_frame, begin_s, RESERVE * measure_moves(engine, sizes))
+
+
+def measure_moves(engine: Engine, sizes: Sequence[int]) -> float:
+    """The slowest change between two sizes of a batch, seconds; compiles all of them."""
+    slowest = 0.0
+    for small, large in itertools.combinations(sizes, 2):
+        batch = talking(engine, small)
+        for i, size in enumerate((large, small) * 2):
+            begun = time.perf_counter()
+            batch.resize(size)
+            slowest = max(slowest, time.perf_counter() - begun) if i > 1 else slowest
+    return slowest
 
 
 class Session:
@@ -237,7 +251,7 @@ class Conductor:
 
         def enter() -> Speaker:
             entered = time.perf_counter()
-            self._fit(len(self._batch.slots) + 1)
+            self._batch.resize(self._next_size)
             slot = self._batch.open(found.vector, seed, memory=memory, **how)
             voice_s = found_s + time.perf_counter() - entered
             return Speaker(engine, slot, front_end, None, begun, voice_s)
@@ -329,9 +343,10 @@ class Conductor:
             waiting = [session for session in self.sessions if self._waits(session, now)]
             speaking = [s for s in self._within if s.speaker.speaking and s not in waiting]
             leads, theirs = ([s.lead_s(now) for s in of] for of in (speaking, waiting))
-            chosen = scheduler.next_text(
-                leads, theirs, self._bound, self.costs.begin_s, self.policy
-            )
+            begin_s = self.costs.begin_s
+            if self._knocking and self._next_size != self._batch.size:
+                begin_s += self.costs.move_s
+            chosen = scheduler.next_text(leads, theirs, self._bound, begin_s, self.policy)
             if chosen is None:
                 return
             session = waiting[chosen]
@@ -418,11 +433,10 @@ class Conductor:
         """Seconds of a dispatch at most. All rows of the batch are computed, whoever speaks."""
         return self.costs(max(streams, self._batch.size), frames)
 
-    def _fit(self, streams: int) -> None:
-        """The batch for so many."""
-        size = scheduler.fitting(self._sizes, self._batch.size, streams)
-        if size != self._batch.size:
-            self._batch.resize(size)
+    @property
+    def _next_size(self) -> int:
+        """Rows of the batch once one more stream is in it."""
+        return scheduler.fitting(self._sizes, self._batch.size, len(self._batch.slots) + 1)
 
     def _retry_after_s(self) -> float:
         """Until one of the streams will have said what it has: a guess of the order of seconds."""

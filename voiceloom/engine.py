@@ -81,6 +81,7 @@ class Engine:
         self.delay_samples = codec.config.delay_samples
         self.frame_s = self.frame_samples / self.sample_rate
         self.decode_frames = Step(decode, codec, donate=3)
+        self.move, self.move_text = Step(_move), Step(_move)
 
     @property
     def compile_s(self) -> float:
@@ -253,6 +254,11 @@ def _load(rows: Bool[Array, " B"], fresh: Bool[Array, ""], one: Text, kept: tupl
     begin = lambda a: jnp.where(rows & fresh, jnp.zeros_like(a), a)  # noqa: E731
     pointers = {name: begin(getattr(state, name)) for name in ("pointer", "dwell", "tail", "done")}
     return text, state._replace(**pointers)
+
+
+def _move(rows: Bool[Array, "N B"], kept: Any) -> Any:
+    """N rows, each the one of B that it names; one that names none holds nothing of use."""
+    return jax.tree.map(lambda a: a[jnp.argmax(rows, axis=1)], kept)
 
 
 def where(rows: Bool[Array, " B"], new: Array, old: Array) -> Array:

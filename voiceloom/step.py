@@ -16,6 +16,7 @@ from voiceloom.weights import Model
 
 def use_compilation_cache() -> Path | None:
     """Keeps compiled steps in ~/.cache/voiceloom, or where JAX_COMPILATION_CACHE_DIR says."""
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # a dozen of .1 s each
     if jax.config.jax_compilation_cache_dir:
         return Path(jax.config.jax_compilation_cache_dir)
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -25,7 +26,6 @@ def use_compilation_cache() -> Path | None:
     except OSError:  # a read-only home: every start compiles
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # a dozen of .1 s each
     return folder
 
 
