@@ -195,9 +195,9 @@ def simulate(
     refused = 0
     while now < seconds:
         while asks and asks[0][0] <= now:
-            _, _, agent, turn = heapq.heappop(asks)
+            asked, _, agent, turn = heapq.heappop(asks)
             if admits(policy, len(live), bound, world.most_s):
-                live.append(Stream(agent, turn, now, world.buffer_s))
+                live.append(Stream(agent, turn, asked, world.buffer_s))
                 if world.sizes:
                     rows = scheduler.fitting(world.sizes, rows, len(live))
             else:

@@ -43,6 +43,13 @@ def test_taking_up_a_text_is_waited_for():
     assert first[1] - first[0] == pytest.approx(0.05, abs=0.005)
 
 
+def test_who_asks_during_a_dispatch_has_waited_for_it():
+    slow = lambda streams, frames: 0.3  # noqa: E731
+    world = NO_NETWORK._replace(spread=(1.0,))
+    found = sim.simulate("fixed", sim.conversations(4), slow, 120.0, world)
+    assert found.first_audio_s[0] > 0.3 and 0.5 < found.first_audio_s[1] <= 0.6 + 1e-6
+
+
 def test_the_same_seed_is_the_same_run_and_every_policy_runs():
     for policy in sim.POLICIES:
         assert simulate(policy, 4, 20.0, seed=3) == simulate(policy, 4, 20.0, seed=3)
