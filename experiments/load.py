@@ -82,6 +82,7 @@ class Client:
         playback = Playback(BUFFER_S)
         writer = asyncio.create_task(self._write(ask))
         first = audible = spoken = None
+        answered = False  # its interruption, which may come after the end
         late_s, due, report = 0.0, math.inf, {}
         while True:
             try:
@@ -109,12 +110,13 @@ class Client:
                 continue
             told = json.loads(message)
             if told["type"] == "interrupted":
-                spoken = told["text_spoken"]
+                spoken, answered = told["text_spoken"], True
             elif told["type"] == "done":
                 report = told["report"]
-                break
             elif told["type"] == "error":
                 raise RuntimeError(told["message"])
+            if report and (spoken is None or answered):
+                break
         await asyncio.wait([writer])
         end = playback.at(ask.enough_s) if spoken is not None else playback.until
         await asyncio.sleep(max(0.0, (end or 0.0) - time.perf_counter()))

@@ -227,8 +227,8 @@ def simulate(
             frames = sentences(ask.text, whole_s)
             says[-1].append(serving_sim.Turn(frames, ask.enough_s, pause_s))
     reports = [turn.report for own in turns for turn in own]
-    enter_s = float(np.mean([r["voice_s"] for r in reports]))
-    begin_s = float(np.mean([r["text_s"] + r["prefill_s"] for r in reports]))
+    enter_s = [r["voice_s"] for r in reports]
+    begin_s = [r["text_s"] + r["prefill_s"] for r in reports]
     bounds = costs(metrics)
     world = serving_sim.World(
         spread(metrics), 0.001, load.BUFFER_S, enter_s, begin_s, bounds.begin_s, SIZES

@@ -71,8 +71,9 @@ class World(NamedTuple):
     # dispatch takes, all equally often
     network_s: float = 0.02  # mean of the exponential delay to a listener
     buffer_s: float = 0.06  # that a player waits after its first chunk, as browsers do
-    enter_s: float = 0.0  # letting a stream in, in which nothing else is made
-    begin_s: float = 0.0  # taking up a sentence, likewise
+    enter_s: Sequence[float] = (0.0,)  # letting a stream in, in which nothing else is made; all
+    # equally often
+    begin_s: Sequence[float] = (0.0,)  # taking up a sentence, likewise
     most_s: float = 0.0  # that the scheduler counts on for both
     sizes: tuple[int, ...] = ()  # of the batch, all rows of which are computed; () is any
 
@@ -221,7 +222,8 @@ def simulate(
                 if chosen is None:
                     break
             stream = waiting[chosen]
-            took = world.begin_s + (world.enter_s if not stream.made else 0.0)
+            took = rng.choice(world.begin_s)
+            took += 0.0 if stream.made else rng.choice(world.enter_s)
             stream.left = stream.ahead.pop(0)
             now, busy = now + took, busy + took
         ready = [s for s in live if s.left]

@@ -38,7 +38,7 @@ def test_a_listener_counts_the_gaps():
 
 
 def test_taking_up_a_text_is_waited_for():
-    slow = NO_NETWORK._replace(begin_s=0.05)
+    slow = NO_NETWORK._replace(begin_s=(0.05,))
     first = [simulate("ours", 1, 60.0, world).first_audio_s[0] for world in (NO_NETWORK, slow)]
     assert first[1] - first[0] == pytest.approx(0.05, abs=0.005)
 
