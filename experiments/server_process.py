@@ -1,7 +1,8 @@
-"""`voiceloom serve` as a process of its own, started as a user would start it."""
+"""`voiceloom serve` as a process of its own, started as a user would start it; what it tells."""
 
 import asyncio
 import contextlib
+import re
 import socket
 import subprocess
 import sys
@@ -10,10 +11,13 @@ import urllib.request
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import psutil
 
 from experiments import load
 from experiments.load import Ask
+from voiceloom.conductor import Costs
+from voiceloom.engine import MAX_FRAMES
 
 
 class Server(NamedTuple):
@@ -72,3 +76,30 @@ def serving(streams: int, first: Ask) -> Iterator[Server]:
     with started("--streams", str(streams)) as (url, process):
         asyncio.run(load.in_turn(url, [first]))
         yield Server(url, psutil.Process(process.pid), time.perf_counter() - begun)
+
+
+def costs(metrics: dict[str, float]) -> Costs:
+    """The bounds that a server counts on."""
+    bounds: dict[int, dict[int, float]] = {}
+    for name, value in metrics.items():
+        if found := re.match(r'voiceloom_bound_seconds\{frames="(\d+)",streams="(\d+)"\}', name):
+            bounds.setdefault(int(found[2]), {})[int(found[1])] = value
+    frame_s = {n: (b[MAX_FRAMES] - b[1]) / (MAX_FRAMES - 1) for n, b in bounds.items()}
+    fixed_s = {n: b[1] - frame_s[n] for n, b in bounds.items()}
+    return Costs(fixed_s, frame_s, metrics["voiceloom_begin_bound_seconds"])
+
+
+def spread(metrics: dict[str, float]) -> list[float]:
+    """A hundred dispatches as parts of their bounds, from the server's histogram."""
+    edges, counts = [0.0], [0.0]
+    for name, value in metrics.items():
+        if found := re.match(r'voiceloom_dispatch_of_bound_bucket\{le="([\d.]+)"\}', name):
+            edges.append(float(found[1]))
+            counts.append(value)
+    return np.interp((np.arange(100) + 0.5) / 100, np.array(counts) / counts[-1], edges).tolist()
+
+
+def above_bound(metrics: dict[str, float]) -> float:
+    """Share of the dispatches that took longer than the scheduler counts on."""
+    within = metrics['voiceloom_dispatch_of_bound_bucket{le="1.0"}']
+    return 1 - within / metrics["voiceloom_dispatch_of_bound_count"]

@@ -41,14 +41,14 @@ import voiceloom
 from data.phones import SYMBOLS
 from experiments import load, report, serving_sim
 from experiments.load import Ask, Heard
-from experiments.server_process import Server, serving
+from experiments.server_process import Server, above_bound, costs, serving, spread
 from experiments.throughput import PAGE, REQUESTS, disturbed, machine
 from lm import aligner
 from lm.aligner_task import pauses
 from voiceloom import spoken
 from voiceloom.aligner import Phones
 from voiceloom.batch import Batch
-from voiceloom.conductor import SIZES, Costs
+from voiceloom.conductor import SIZES
 from voiceloom.engine import MAX_FRAMES
 from voiceloom.waveform import Chunk, Onset
 
@@ -81,12 +81,10 @@ def together(server: Server, count: int, seconds: float) -> dict[str, Any]:
     own = sum(ours.cpu_times()[:2])
     heard = asyncio.run(load.at_once(server.url, clients, seconds, [[0.0]] * count))
     took = time.perf_counter() - begun
-    told = server.metrics()
-    within = told['voiceloom_dispatch_of_bound_bucket{le="1.0"}']
     return load.told([turn for turns in heard for turn in turns]) | {
         "streams": count,
         "took_s": took,
-        "above_bound": 1 - within / told["voiceloom_dispatch_of_bound_count"],
+        "above_bound": above_bound(server.metrics()),
         "server_cores": (server.busy_s() - theirs) / took,
         "clients_cores": (sum(ours.cpu_times()[:2]) - own) / took,
     }
@@ -155,8 +153,9 @@ def interrupt(count: int = 40) -> dict[str, Any]:
         witnesses = {"pointer": said.onsets, "aligner": aligned(said, phones)}
         for name, onsets in witnesses.items():
             expected = spoken.at(ask.text, onsets, said.duration_s, ask.enough_s)
-            right[name] += expected.text_spoken == turn.spoken
-            if expected.text_spoken != turn.spoken:
+            if expected.text_spoken == turn.spoken:
+                right[name] += 1
+            else:
                 wrong.append((name, ask.enough_s, turn.spoken, expected.text_spoken))
     return {
         "interruptions": len(cut),
@@ -242,27 +241,6 @@ def sentences(text: str, seconds: float) -> tuple[int, ...]:
     frames = max(1, round(seconds / serving_sim.FRAME_S))
     each = np.diff(np.round(ends / len(text) * frames).astype(int), prepend=0)
     return tuple(each[each > 0].tolist())
-
-
-def costs(metrics: dict[str, float]) -> Costs:
-    """The bounds that a server counts on."""
-    bounds: dict[int, dict[int, float]] = {}
-    for name, value in metrics.items():
-        if found := re.match(r'voiceloom_bound_seconds\{frames="(\d+)",streams="(\d+)"\}', name):
-            bounds.setdefault(int(found[2]), {})[int(found[1])] = value
-    frame_s = {n: (b[MAX_FRAMES] - b[1]) / (MAX_FRAMES - 1) for n, b in bounds.items()}
-    fixed_s = {n: b[1] - frame_s[n] for n, b in bounds.items()}
-    return Costs(fixed_s, frame_s, metrics["voiceloom_begin_bound_seconds"])
-
-
-def spread(metrics: dict[str, float]) -> list[float]:
-    """A hundred dispatches as parts of their bounds, from the server's histogram."""
-    edges, counts = [0.0], [0.0]
-    for name, value in metrics.items():
-        if found := re.match(r'voiceloom_dispatch_of_bound_bucket\{le="([\d.]+)"\}', name):
-            edges.append(float(found[1]))
-            counts.append(value)
-    return np.interp((np.arange(100) + 0.5) / 100, np.array(counts) / counts[-1], edges).tolist()
 
 
 def peers(folder: Path) -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ class Busy(RuntimeError):
 
 
 class Costs(NamedTuple):
-    """Bounds on the time of a dispatch, by size of batch: fixed, and by the frame."""
+    """Bounds on the time of a dispatch, by size of batch, and of what may come before it."""
 
     fixed_s: dict[int, float]
     frame_s: dict[int, float]
@@ -350,8 +350,7 @@ class Conductor:
             if chosen is None:
                 return
             session = waiting[chosen]
-            begin = self._enter if session.speaker is None else self._begin
-            self.attempt(session, lambda: begin(session))  # noqa: B023
+            self.attempt(session, lambda: self._begin(session))  # noqa: B023
 
     def _waits(self, session: Session, now: float) -> bool:
         """Whether it has to be let in, or to take up a text."""
@@ -363,13 +362,11 @@ class Conductor:
         can_wait = speaker.speaking and lead_s is not None and lead_s > self.policy.low_s
         return speaker.waiting and not can_wait
 
-    def _enter(self, session: Session) -> None:
-        session.speaker = session.enter()
-        for wish in session.wishes:
-            wish(session.speaker)
-        session.speaker.take_up()
-
     def _begin(self, session: Session) -> None:
+        if session.speaker is None:
+            session.speaker = session.enter()
+            for wish in session.wishes:
+                wish(session.speaker)
         session.speaker.take_up()
 
     def _stop(self) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from experiments import load, serving
+from experiments import load, server_process, serving
 from experiments.load import Ask
 from tests.voiceloom.test_server import running
 from voiceloom.scheduler import Policy
@@ -50,10 +50,10 @@ def test_the_servers_bounds_and_dispatches_are_read_back(synth):
     with running(synth) as (url, conductor):
         asyncio.run(load.in_turn(url, [Ask(TEXT, "anna")]))
         metrics = serving.Server(url, None, 0.0).metrics()
-        costs = serving.costs(metrics)
+        costs = server_process.costs(metrics)
         for streams, frames in ((1, 1), (4, 8), (3, 5)):
             assert costs(streams, frames) == pytest.approx(conductor.costs(streams, frames))
-    parts = serving.spread(metrics)
+    parts = server_process.spread(metrics)
     assert len(parts) == 100 and parts == sorted(parts) and parts[0] >= 0
 
 
