@@ -4,8 +4,9 @@
 
 For every test speaker: a voice from one clip, sentences spoken in it, and the judge of speakers
 (GE2E, in no training loss) compares each with what the test speakers sound like: the mean of their
-other clips. Is the right speaker the nearest? And how much of the distance between "somebody else"
-and "the same through the codec" is covered:
+other clips. Is the right speaker the nearest? (Two who are as alike as the clips of one count as
+one: among the synthetic voices is a mixture that is nearly its main part.) And how much of the
+distance between "somebody else" and "the same through the codec" is covered:
 
     (clone - others) / (resynthesis - others)
 
@@ -39,6 +40,7 @@ from voiceloom.waveform import Waveform
 SETS = {"synthetic": "synthetic", "human": "human/crowd"}
 LEAST_S = 2.0  # shorter clips tell little of a voice
 REFERENCE_S = (3.0, 10.0)
+ALIKE = 0.95  # cosine of a recording to its own speaker: two speakers so alike are not distinct
 KINDS = ("recording", "resynthesis", "clone")
 
 
@@ -56,12 +58,16 @@ def by_speaker(folder: Path) -> dict[str, list[dict]]:
 def score(
     embedded: Float[np.ndarray, "N E"], own: Sequence[int], voices: Float[np.ndarray, "S E"]
 ) -> tuple[list[float], list[float], list[bool]]:
-    """Cosine to the own speaker, mean cosine to the others, whether the own one is nearest."""
+    """Cosine to the own speaker, mean cosine to the others, whether the own one is nearest.
+
+    Speakers who are `ALIKE` are one: not among each other's others, and either is the right one.
+    """
     likeness = embedded @ voices.T
     rows = np.arange(len(own))
+    same = (voices @ voices.T > ALIKE)[own]
     right = likeness[rows, own]
-    others = (likeness.sum(axis=1) - right) / (len(voices) - 1)
-    nearest = likeness.argmax(axis=1) == np.asarray(own)
+    others = np.mean(likeness, axis=1, where=~same)
+    nearest = same[rows, likeness.argmax(axis=1)]
     return right.tolist(), others.tolist(), nearest.tolist()
 
 

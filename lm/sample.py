@@ -223,7 +223,10 @@ def draw_advance(
     count = jnp.arange(logits.shape[-1])
     left = (text.end - state.pointer)[:, None]
     at = lambda values: of_unit(values, state.pointer)[:, None]  # noqa: E731
-    due = (state.dwell[:, None] + 1 >= at(text.max_dwell)) & (left > 0)
+    faster = jnp.log(sampling.rate)[:, None] - at(text.steer.stretch)
+    # Who speaks slowly may stay longer than anybody did in the corpus.
+    longest = jnp.round(at(text.max_dwell) * jnp.exp(jnp.maximum(-faster, 0.0)))
+    due = (state.dwell[:, None] + 1 >= longest) & (left > 0)
     held = state.dwell[:, None] + 1 < at(text.steer.hold)
     ahead = jnp.take_along_axis(
         text.steer.hold, state.pointer[:, None] + count[1:], axis=1, mode="clip"
@@ -231,7 +234,6 @@ def draw_advance(
     # The units before the last one passed: none of them may be one that is to be held.
     over = jnp.pad(sum_before(ahead), ((0, 0), (1, 0))) > 0
     allowed = (count <= left) & ((count > 0) | ~due) & ((count == 0) | ~held) & ~over
-    faster = jnp.log(sampling.rate)[:, None] - at(text.steer.stretch)
     logits = logits + count * TILT * faster
     logits = logits + sampling.temperature[:, None] * noise
     return jnp.argmax(jnp.where(allowed, logits, NEVER), axis=-1)

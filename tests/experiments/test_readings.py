@@ -113,3 +113,6 @@ def test_a_clone_half_way_to_the_speaker_covers_half():
     assert cloning.covered(kinds, 10).mean == pytest.approx(0.5)
     assert "| made, 1 | clone | 4 | 0.40" in cloning.markdown({"made": kinds})
     assert cloning.score(np.array([other]), [0], np.array([own, other]))[2] == [False]
+    twin = np.array([0.96, 0.28, 0.0])  # whom nobody could tell from `own`
+    _, others, nearest = cloning.score(np.array([twin]), [0], np.array([own, twin, other]))
+    assert nearest == [True] and others == pytest.approx([twin @ other])

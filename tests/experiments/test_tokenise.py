@@ -1,5 +1,7 @@
 """Tokenising: the frozen codec's codes, labels along, further speakers by speed."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from flax import nnx
 
 from codec import Codec, Config
 from data.records import Reader, Writer, read_meta, to_int16
-from experiments.tokenise import at_speed, tokenise
+from experiments.tokenise import at_speed, elsewhere, tokenise
 from voiceloom import weights
 
 CFG = Config(
@@ -54,7 +56,8 @@ def test_codes_are_those_of_the_released_codec(folders):
 
 
 def test_a_faster_clip_is_another_speaker_with_earlier_labels(folders):
-    tokenise(folders / "records", folders / "fast", folders / "codec", speed=1.25)
+    faster = functools.partial(at_speed, speed=1.25)
+    tokenise(folders / "records", folders / "fast", folders / "codec", faster)
     assert list(read_meta(folders / "fast")["splits"]) == ["train"]
     record = Reader(folders / "fast", "train")[0]
     np.testing.assert_allclose(record["bounds_s"], np.array([0.03, 0.9, 1.2]) / 1.25, rtol=1e-6)
@@ -68,3 +71,17 @@ def test_speed_moves_the_pitch():
     fast = at_speed(dict(id="t", speaker="s", samples=tone, bandwidth_hz=8000.0), 1.2)["samples"]
     hz = np.fft.rfft(fast * np.hanning(len(fast)))
     assert abs(np.argmax(np.abs(hz)) * 24_000 / len(fast) - 240) < 3
+
+
+def test_a_speaker_is_elsewhere_with_all_of_his_clips():
+    click = np.zeros(24_000, np.float32)
+    click[12_000] = 0.5
+    record = dict(id="t", speaker="s", samples=click, bandwidth_hz=8000.0, bounds_s=np.ones(2, "f"))
+    one, other = (elsewhere(record | {"id": name}, 1) for name in "ab")
+    np.testing.assert_array_equal(one["samples"], other["samples"])
+    assert one["speaker"] == other["speaker"] != elsewhere(record, 2)["speaker"]
+    assert np.abs(elsewhere(record, 2)["samples"][:20_000] - one["samples"][:20_000]).max() > 0.05
+    # In step: the click is where the labels, played at the new speed, say it is.
+    speed = 1.0 / one["bounds_s"][0]
+    assert abs(np.argmax(np.abs(one["samples"])) - 12_000 / speed) < 30
+    assert np.sqrt(np.mean(one["samples"] ** 2)) == pytest.approx(0.5 / 24_000**0.5, rel=0.3)
