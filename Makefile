@@ -40,8 +40,8 @@ codes: $(VENV)/.prepare
 	  --out runs/records/asterisk_en_aligned
 	$(BIN)/python -m experiments.tokenise runs/records/asterisk_en_aligned runs/codes/asterisk_en
 
-# What `experiments/lm_long.py` reads beside: more of the teacher (about 70 minutes of two idle
-# cores), and the crowd, whose texts a recogniser writes.
+# What `experiments/lm_long.py` and then `lm_voices.py` read beside: more of the teacher (about 100
+# minutes of two idle cores), the crowd, whose texts a recogniser writes, and all of them elsewhere.
 TEACHER := ../shared/tools/synthesize
 CROWD_SPEEDS := 0.82 0.88 0.94 1.07 1.14 1.22
 speech: $(VENV)/.prepare
@@ -59,6 +59,17 @@ speech: $(VENV)/.prepare
 	$(BIN)/python -m experiments.tokenise runs/records/crowd_text_aligned runs/codes/crowd_text
 	for speed in $(CROWD_SPEEDS); do $(BIN)/python -m experiments.tokenise \
 	  runs/records/crowd_text_aligned runs/codes/crowd_text_$${speed//./} --speed $$speed || exit 1; done
+	OMP_NUM_THREADS=1 runs/teacher/venv/bin/python experiments/teacher_voices.py \
+	  --work runs/teacher --out runs/synthetic_3 --seed 3 --count 1800
+	$(BIN)/python -m data.prepare runs/synthetic_3 --format manifest --out runs/records/synthetic_3
+	$(BIN)/python -m experiments.tokenise runs/records/synthetic_3 runs/codes/synthetic_3
+	$(BIN)/python -m experiments.tokenise runs/records/synthetic runs/codes/synthetic_elsewhere \
+	  --elsewhere 1
+	for place in 1 2; do $(BIN)/python -m experiments.tokenise runs/records/synthetic_3 \
+	  runs/codes/synthetic_3_elsewhere_$$place --elsewhere $$place || exit 1; done
+	for place in 1 2 3 4; do $(BIN)/python -m experiments.tokenise \
+	  runs/records/crowd_text_aligned runs/codes/crowd_elsewhere_$$place --elsewhere $$place \
+	  || exit 1; done
 
 notebooks: $(VENV)/.dev
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb

@@ -30,7 +30,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     )
     with config.unlocked():
         config.init_from = "voiceloom/weights"
-    config.steps = 5_000
+    config.steps = 4_000
     config.optimizer.update(learning_rate=5e-4, decay=0.6)
     config.every.checkpoint = 250
     return config
