@@ -25,6 +25,8 @@ from voiceloom import judges
 from voiceloom.evaluate import JUDGES
 from voiceloom.export import run_config
 
+YTICKS = (25, 50, 100)
+
 
 def hours_of(run: Path) -> float:
     """Hours of speech in a run's training data, without its copies at other speeds."""
@@ -57,6 +59,9 @@ def picture(rows: Sequence[dict]) -> plt.Figure:
     mean, low, high = (100 * np.array(values) for values in zip(*points, strict=True))
     axis.errorbar([r["hours"] for r in rows], mean, [mean - low, high - mean], fmt="o-", capsize=3)
     axis.set(xlabel="hours of speech", ylabel="word errors, %", xscale="log", yscale="log")
+    axis.set_xticks([r["hours"] for r in rows], [f"{r['hours']:.1f}" for r in rows], minor=False)
+    axis.minorticks_off()
+    axis.set_yticks(YTICKS, YTICKS)
     axis.spines[["top", "right"]].set_visible(False)
     return figure
 
