@@ -2,10 +2,11 @@
 
     python -m experiments.cloning --out experiments/results/cloning
 
-For every test speaker: a voice from one clip, sentences spoken in it, and the judge of speakers
-(GE2E, in no training loss) compares each with what the test speakers sound like: the mean of their
-other clips. Is the right speaker the nearest? (Two who are as alike as the clips of one count as
-one: among the synthetic voices is a mixture that is nearly its main part.) And how much of the
+For every test speaker: a voice from one clip, and in it the words of other clips (whisper-base
+writes those of the crowd). The judge of speakers (GE2E, in no training loss) compares each, beside
+it the clip itself and the same through the codec, with what the test speakers sound like: the mean
+of further clips. Is the right speaker the nearest? (Two who are as alike as the clips of one count
+as one: among the synthetic voices is a mixture that is nearly its main part.) And how much of the
 distance between "somebody else" and "the same through the codec" is covered:
 
     (clone - others) / (resynthesis - others)
@@ -75,7 +76,7 @@ def measure(
     synth: voiceloom.Synthesizer,
     speakers: judges.SpeakerEncoder,
     folder: Path,
-    texts: Sequence[str],
+    transcriber: judges.Transcriber,
     each: int,
 ) -> dict[str, dict[str, list]]:
     """What the judge says of recordings, resyntheses and clones of a set's test speakers."""
@@ -88,17 +89,14 @@ def measure(
         # The first half is what the speaker sounds like, the second is judged beside the clone.
         known = [embed(load(line)) for line in rest[: max(1, len(rest) // 2)][:8]]
         voices.append(np.mean(known, axis=0))
-        for line in rest[max(1, len(rest) // 2) :][:each]:
-            sound = load(line)
-            made["recording"][0].append(embed(sound))
-            made["resynthesis"][0].append(embed(synth.codec_roundtrip(sound.samples)))
-            for kind in KINDS[:2]:
-                made[kind][1].append(number)
         voice = synth.voice(folder / reference["audio"], accent=reference.get("accent") or "us")
-        for i in range(each):
-            text = texts[(number * each + i) % len(texts)]
-            made["clone"][0].append(embed(synth.say(text, voice, seed=i)))
-            made["clone"][1].append(number)
+        for i, line in enumerate(rest[max(1, len(rest) // 2) :][:each]):
+            sound = load(line)
+            text = line["text"] or transcriber.transcribe(sound.samples, sound.sample_rate)
+            again, clone = synth.codec_roundtrip(sound.samples), synth.say(text, voice, seed=i)
+            for kind, one in zip(KINDS, (sound, again, clone), strict=True):
+                made[kind][0].append(embed(one))
+                made[kind][1].append(number)
     voices = np.array(voices)
     voices /= np.linalg.norm(voices, axis=1, keepdims=True)
     found = {}
@@ -202,12 +200,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, help="folder (default: the repository's)")
     parser.add_argument("--corpora", type=Path, default=CORPORA)
     parser.add_argument("--speakers", type=Path, default=JUDGES / "resemblyzer" / "pretrained.pt")
-    parser.add_argument("--each", type=int, default=8, help="sentences a speaker")
+    parser.add_argument("--asr", type=Path, default=JUDGES / "whisper-base")
+    parser.add_argument("--each", type=int, default=8, help="clips a speaker, at most")
     args = parser.parse_args(arguments)
     synth, speakers = voiceloom.load(args.weights), judges.SpeakerEncoder(args.speakers)
-    texts = [line["text"] for line in readings.lines(args.corpora / "synthetic", split="val")]
+    transcriber = judges.Transcriber(args.asr, cache=JUDGES / "cache")
     found = {
-        name: measure(synth, speakers, args.corpora / corpus, texts, args.each)
+        name: measure(synth, speakers, args.corpora / corpus, transcriber, args.each)
         for name, corpus in SETS.items()
     }
     parts = {name: halves(synth, args.corpora / corpus, args.each) for name, corpus in SETS.items()}
