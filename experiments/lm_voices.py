@@ -1,4 +1,4 @@
-"""The released LM, second part: more voices, from more places.
+"""Further on from the released LM: more voices, from more places. Not released (LOG.md).
 
     python -m experiments.train --config=experiments/lm_voices.py --workdir=runs/lm_voices
 

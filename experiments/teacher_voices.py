@@ -35,17 +35,19 @@ def voices(work: Path, seed: int, _: int) -> tuple[dict[str, np.ndarray], dict[s
         for p in files
         if p.stem not in make.HELD
     }
+    names = sorted(load)
+    near = [name for name in names if name[0] not in NOT_BEYOND]
     foreign = [name for name in load if name[0] not in "ab"]
     styles, draw = {name: load[name] for name in foreign}, random.Random(seed)
     british = dict.fromkeys(foreign, False)
     for i in range(MIXTURES):
-        parts = draw.sample(sorted(load), draw.choice((2, 2, 3)))
+        parts = draw.sample(names, draw.choice((2, 2, 3)))
         weights = np.random.default_rng([seed, i]).dirichlet([2] * len(parts)).astype(np.float32)
         name = f"mix_{seed}_{i:03d}"
         styles[name] = sum(load[part] * w for part, w in zip(parts, weights, strict=True))
         british[name] = sum(w for p, w in zip(parts, weights, strict=True) if p[0] == "b") > 0.5
     for i in range(BEYOND):
-        away, voice = draw.sample([n for n in sorted(load) if n[0] not in NOT_BEYOND], 2)
+        away, voice = draw.sample(near, 2)
         name = f"mix_{seed}_{MIXTURES + i:03d}"
         far = np.float32(draw.uniform(0.1, FURTHEST))
         styles[name] = load[voice] + far * (load[voice] - load[away])
