@@ -4,8 +4,9 @@
 
 Goes on from what `lm_long.py` made. A clone of a voice beyond the mixtures of the corpus was half
 way there (.77 where a mixture has .88), one of a human voice a quarter: so this part hears the
-teacher's voices of other languages (`experiments.teacher_voices`), and every speaker once more at
-another speed, through another microphone, in another room (`experiments.rooms`).
+teacher's voices of other languages (`experiments.teacher_voices`), and every speaker once more as
+another person (`experiments.people`), through another microphone, in another room
+(`experiments.rooms`).
 """
 
 import ml_collections
@@ -20,12 +21,11 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         "runs/codes/synthetic",
         "runs/codes/synthetic_088",
         "runs/codes/synthetic_114",
-        "runs/codes/synthetic_elsewhere",
+        "runs/codes/synthetic_elsewhere_1",
         "runs/codes/synthetic_3",
-        "runs/codes/synthetic_3_elsewhere_1",
-        "runs/codes/synthetic_3_elsewhere_2",
+        *(f"runs/codes/synthetic_3_elsewhere_{place}" for place in (1, 2)),
         "runs/codes/crowd_text",
-        *(f"runs/codes/crowd_elsewhere_{place}" for place in (1, 2, 3, 4)),
+        *(f"runs/codes/crowd_elsewhere_{place}" for place in range(1, 9)),
         "runs/codes/asterisk_en",
     )
     with config.unlocked():

@@ -9,8 +9,8 @@ float32 on the released bfloat16 weights: the very ones that will decode the lan
 
 `--speed 0.88` plays every clip at that speed first: pitch, formants and rate move together, which
 makes a further speaker of each (its labels and name follow). Data binds the language model before
-compute does, and this is the cheapest data there is. `--elsewhere 1` draws for every speaker a
-speed, a microphone and a room (`experiments.rooms`).
+compute does, and this is the cheapest data there is. `--elsewhere 1` draws for every speaker
+another vocal tract and pitch (`experiments.people`), a microphone and a room (`experiments.rooms`).
 """
 
 from __future__ import annotations
@@ -26,35 +26,36 @@ import tqdm
 
 from data import pipeline, prosody, records
 from data.audio import SAMPLE_RATE
-from experiments import rooms
+from experiments import people, rooms
 from voiceloom.speech_codec import SpeechCodec, load_codec
-
-SPEEDS = (0.82, 1.22)  # of those who are elsewhere
 
 
 def at_speed(record: dict, speed: float) -> dict:
     """The record played `speed` times as fast, as another speaker's."""
     samples = soxr.resample(record["samples"], SAMPLE_RATE * speed, SAMPLE_RATE)
-    changed = dict(
-        id=f"{record['id']}@{speed:g}",
-        speaker=f"{record['speaker']}@{speed:g}",
-        samples=samples,
-        bandwidth_hz=min(SAMPLE_RATE / 2, float(record["bandwidth_hz"]) * speed),
-    )
-    if record.get("bounds_s") is not None:
-        changed["bounds_s"] = record["bounds_s"] / np.float32(speed)
-    return record | changed
+    return _another(record, f"{speed:g}", samples, 1 / speed, speed)
 
 
 def elsewhere(record: dict, seed: int) -> dict:
     """The record as another speaker's in another place, the same for all clips of the speaker."""
     rng = rooms.drawn(record["speaker"], seed)
-    moved = at_speed(record, rng.uniform(*SPEEDS))
-    return moved | dict(
-        id=f"{record['id']}@elsewhere_{seed}",
-        speaker=f"{record['speaker']}@elsewhere_{seed}",
-        samples=rooms.heard(moved["samples"], rng, SAMPLE_RATE),
+    person = people.drawn(rng)
+    samples = people.heard(record["samples"], person, SAMPLE_RATE)
+    samples = rooms.heard(samples, rng, SAMPLE_RATE)
+    return _another(record, f"elsewhere_{seed}", samples, person.length, person.formants)
+
+
+def _another(record: dict, name: str, samples: np.ndarray, length: float, formants: float) -> dict:
+    """The record of changed samples, `length` times as long, its sounds `formants` as high."""
+    changed = dict(
+        id=f"{record['id']}@{name}",
+        speaker=f"{record['speaker']}@{name}",
+        samples=samples,
+        bandwidth_hz=min(SAMPLE_RATE / 2, float(record["bandwidth_hz"]) * formants),
     )
+    if record.get("bounds_s") is not None:
+        changed["bounds_s"] = record["bounds_s"] * np.float32(length)
+    return record | changed
 
 
 def coded(record: dict, codec: SpeechCodec) -> dict:

@@ -6,6 +6,7 @@
     python -m experiments.entropy runs/entropy
     python -m experiments.train --config=experiments/lm_base.py --workdir=runs/lm
     python -m voiceloom.export lm runs/lm --codes runs/codes/synthetic
+    python -m voiceloom.export voices --codes runs/codes/synthetic   # those alone
 
 The order matters: the codec is rounded to bfloat16 first, and codes are made by those very weights,
 so that the language model learns what the released codec will decode. Exporting a language model
@@ -29,10 +30,11 @@ from orbax.checkpoint import v1 as ocp
 
 import lm
 from codec.task import CodecTask
-from data import records, utterances
+from data import prosody, records, utterances
 from lm.task import LMTask
 from voiceloom import weights
 from voiceloom.engine import Engine, mean_voice
+from voiceloom.prompt import from_record
 from voiceloom.voice import Voice
 
 CLIPS = 12  # per named voice, the longest ones: the mean moves little beyond that
@@ -69,6 +71,13 @@ def export_lm(run: pathlib.Path, codes: Sequence[pathlib.Path], folder: pathlib.
     step, params = load_ema(run, task)
     cfg = with_dwells(task.cfg, codes) if codes else task.cfg
     lm_hash = weights.save_lm(folder, cfg, params, codec_hash, {"run": run.name, "step": step})
+    export_voices(codes, folder)
+    return lm_hash
+
+
+def export_voices(codes: Sequence[pathlib.Path], folder: pathlib.Path) -> list[str]:
+    """Writes the named voices of the LM in a folder; returns their names."""
+    lm_hash = weights.load_lm(folder).hash
     weights.save_voices(folder, [], lm_hash)
     voices = [voice for source in codes for voice in name_voices(folder, source)]
     read = {voice.name: voice for voice in voices}
@@ -76,7 +85,7 @@ def export_lm(run: pathlib.Path, codes: Sequence[pathlib.Path], folder: pathlib.
         if parts.keys() <= read.keys():
             voices.append(Voice.mix(name, {read[part]: share for part, share in parts.items()}))
     weights.save_voices(folder, voices, lm_hash)
-    return lm_hash
+    return [voice.name for voice in voices]
 
 
 def with_dwells(cfg: lm.Config, codes: Sequence[pathlib.Path]) -> lm.Config:
@@ -86,7 +95,10 @@ def with_dwells(cfg: lm.Config, codes: Sequence[pathlib.Path]) -> lm.Config:
 
 
 def name_voices(folder: pathlib.Path, codes: pathlib.Path, split: str = "train") -> list[Voice]:
-    """A voice for every named speaker of a folder of code records, the mean over its clips."""
+    """A voice for every named speaker of a folder of code records.
+
+    Its vector is the mean over its clips, its prompt the longest of them that it can remember.
+    """
     loaded = weights.load(folder)
     engine, reader = Engine(loaded), records.Reader(codes, split)
     clips = defaultdict(list)
@@ -95,10 +107,15 @@ def name_voices(folder: pathlib.Path, codes: pathlib.Path, split: str = "train")
             clips[line["speaker"]].append((-line["seconds"], i))
     voices = []
     for speaker, found in sorted(clips.items()):
-        chosen = [reader[i] for _, i in sorted(found)[:CLIPS]]
+        longest = [reader[i] for _, i in sorted(found)]
+        chosen = longest[:CLIPS]
         vector = mean_voice([engine.encode_voice(record["codes"]) for record in chosen])
         accent = chosen[0].get("accent") or chosen[0]["language"]
-        voices.append(Voice(speaker, vector, _ACCENTS.get(accent, accent), loaded.lm.hash))
+        hz = prosody.median_hz([record["hz"] for record in longest])
+        prompts = (from_record(r, engine.books, engine.advance, hz) for r in longest)
+        heard = next((prompt for prompt in prompts if prompt is not None), None)
+        accent = _ACCENTS.get(accent, accent)
+        voices.append(Voice(speaker, vector, accent, loaded.lm.hash, heard))
     return voices
 
 
@@ -190,7 +207,7 @@ and say that speech is synthetic where a listener could be misled. There is no w
 def main() -> None:
     """Exports what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("codec", "lm", "card"))
+    parser.add_argument("what", choices=("codec", "lm", "voices", "card"))
     parser.add_argument("run", type=pathlib.Path, nargs="?", help="workdir of the training run")
     parser.add_argument(
         "--codes",
@@ -202,12 +219,14 @@ def main() -> None:
     parser.add_argument("--figures", type=pathlib.Path, help="Markdown table for the model card")
     parser.add_argument("--out", type=pathlib.Path, default=weights.DEFAULT)
     args = parser.parse_args()
-    if args.what != "card" and args.run is None:
+    if args.what in ("codec", "lm") and args.run is None:
         parser.error(f"{args.what} needs the workdir of its training run")
     if args.what == "codec":
         print(f"codec {export_codec(args.run, args.out)[:12]} in {args.out}")
     if args.what == "lm":
         print(f"LM {export_lm(args.run, args.codes, args.out)[:12]} in {args.out}")
+    if args.what == "voices":
+        print(f"{len(export_voices(args.codes, args.out))} voices in {args.out}")
     if args.what != "codec":
         write_card(args.out, args.figures.read_text() if args.figures else "")
 

@@ -1,4 +1,4 @@
-"""What a cloned voice has said last: its reference, as the context of everything it will say.
+"""What a voice has said last: its reference, as the context of everything it will say.
 
 A vector says who speaks about as well as a hundred speakers can teach it. The recording itself says
 more, if the language model hears it as its own last sentence: it goes on in that voice. What was
@@ -7,8 +7,8 @@ a recording is all that is needed. The model hears a prompt once; what it rememb
 into every stream in that voice.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -37,6 +37,34 @@ class Prompt(NamedTuple):
     advance: Int[np.ndarray, " T"]  # units passed in every frame
     codes: Int[np.ndarray, "T Q"]
     prosody: Int[np.ndarray, " T"]
+
+
+def from_record(
+    record: Mapping[str, Any], books: int, limit: int, speaker_hz: float
+) -> Prompt | None:
+    """The prompt of a training clip, whose phones and codes are known; None if it is too long.
+
+    Args:
+        record: With codes, timings and pitch, as `experiments.tokenise` writes them.
+        books: That the language model writes.
+        limit: Units that the model passes in a frame at most.
+        speaker_hz: Median pitch of the speaker.
+    """
+    codes = np.asarray(record["codes"], np.int32)[:, :books]
+    melody = prosody.tokens(prosody.Prosody(record["hz"], record["level_db"]), speaker_hz)
+    # The last unit is the full stop; a clip ends soon after it began, so its silence goes on.
+    frames = int(np.ceil(record["bounds_s"][-2] * record["frame_rate"])) + PAUSE
+    if frames > FRAMES:
+        return None
+    lasting = lambda a: a[np.minimum(np.arange(frames), len(a) - 1)]  # noqa: E731
+    onset = onsets(record["bounds_s"][:-1], record["frame_rate"], frames)
+    return Prompt(
+        symbol=np.asarray(record["symbol"], np.int32),
+        word=np.asarray(record["word"], np.int32),
+        advance=advances(onset, frames, limit).astype(np.int32),
+        codes=lasting(codes),
+        prosody=lasting(melody),
+    )
 
 
 def listen(

@@ -56,9 +56,22 @@ class Voice:
     def save(self, path: str | os.PathLike) -> None:
         """Writes a file of a few kilobytes, `.safetensors`."""
         about = {"name": self.name, "accent": self.accent, "lm_hash": self.lm_hash}
+        save_file(self.tensors(), path, about)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The numbers of it, as a file holds them; `of_tensors` takes them back."""
         prompt = {} if self.prompt is None else self.prompt._asdict()
         tensors = {"vector": self.vector} | {f"prompt.{n}": a for n, a in prompt.items()}
-        save_file({n: np.ascontiguousarray(a) for n, a in tensors.items()}, path, about)
+        return {name: np.ascontiguousarray(a) for name, a in tensors.items()}
+
+    @staticmethod
+    def of_tensors(
+        name: str, tensors: Mapping[str, np.ndarray], accent: str, lm_hash: str
+    ) -> "Voice":
+        """The voice of those numbers; raises KeyError where some are missing."""
+        there = "prompt.codes" in tensors
+        prompt = Prompt(*(tensors[f"prompt.{n}"] for n in Prompt._fields)) if there else None
+        return Voice(name, tensors["vector"], accent, lm_hash, prompt)
 
     @staticmethod
     def mix(name: str, parts: "Mapping[Voice, float]") -> "Voice":
@@ -82,11 +95,8 @@ class Voice:
         try:
             with safe_open(path, "numpy") as file:
                 about = file.metadata()
-                read = lambda name: file.get_tensor(f"prompt.{name}")  # noqa: E731
-                there = "prompt.codes" in file.keys()  # noqa: SIM118
-                prompt = Prompt(*map(read, Prompt._fields)) if there else None
-                vector = file.get_tensor("vector")
-                return Voice(about["name"], vector, about["accent"], about["lm_hash"], prompt)
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return Voice.of_tensors(about["name"], tensors, about["accent"], about["lm_hash"])
         except FileNotFoundError as error:
             raise VoiceError(f"{path}: no such file; check the path") from error
         except (SafetensorError, OSError, KeyError, TypeError) as error:

@@ -5,7 +5,7 @@ A folder with six files and a card:
     codec.safetensors  codec.json      the codec and its config
     entropy.safetensors                whole numbers that token files are coded with; may be absent
     lm.safetensors     lm.json         the language model, its config, and the hash of *its* codec
-    voices.safetensors                 a vector per named voice, bound to the language model
+    voices.safetensors                 the named voices, bound to the language model
     README.md                          the model card
 
 Parameters are bfloat16 under flat dotted names and are cast up at load: arithmetic is float32. A
@@ -132,7 +132,7 @@ def save_lm(
 
 def save_voices(folder: str | os.PathLike, voices: Sequence[Voice], lm_hash: str) -> None:
     """Writes voices.safetensors: the named voices of the language model of that hash."""
-    tensors = {v.name: np.ascontiguousarray(v.vector, np.float32) for v in voices}
+    tensors = {f"{v.name}/{part}": a for v in voices for part, a in v.tensors().items()}
     about = {"lm_sha256": lm_hash, "accents": json.dumps({v.name: v.accent for v in voices})}
     safetensors.save_file(tensors, Path(folder) / "voices.safetensors", about)
 
@@ -252,13 +252,17 @@ def _load_voices(folder: Path, lm_hash: str, width: int) -> dict[str, Voice]:
     try:
         with safe_open(path, "numpy") as file:
             about = file.metadata()
-            accents = json.loads(about["accents"])
-            voices = {
-                name: Voice(name, file.get_tensor(name), accents[name], about["lm_sha256"])
-                for name in sorted(file.keys())
-            }
+            accents, lm_sha256 = json.loads(about["accents"]), about["lm_sha256"]
+            parts: dict[str, dict] = {name: {} for name in sorted(accents)}
+            for key in file.keys():  # noqa: SIM118
+                name, _, part = key.partition("/")
+                parts[name][part] = file.get_tensor(key)
+        voices = {
+            name: Voice.of_tensors(name, own, accents[name], lm_sha256)
+            for name, own in parts.items()
+        }
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: damaged ({error}); {AGAIN}") from error
-    if about["lm_sha256"] != lm_hash or any(v.vector.shape != (width,) for v in voices.values()):
+    if lm_sha256 != lm_hash or any(v.vector.shape != (width,) for v in voices.values()):
         raise WeightsError(f"{path}: voices of another language model; {AGAIN}")
     return voices

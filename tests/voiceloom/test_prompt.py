@@ -47,6 +47,29 @@ def test_a_prompt_has_as_much_of_the_clip_as_the_model_remembers_and_a_pause(sec
     assert heard.advance.max() <= 3 and (heard.prosody > 0).any()
 
 
+def record(seconds, ends_s):
+    """A training clip of 37 codes a frame whose phones end at `ends_s`; its last unit is a stop."""
+    frames = round(seconds * FRAME_RATE)
+    bounds = np.append(np.linspace(0.2, ends_s, 31), seconds).astype(np.float32)
+    pitch = np.full(frames, 220, np.float32)
+    return dict(
+        codes=np.arange(frames)[:, None] + np.zeros(8, np.uint16),
+        symbol=np.arange(31), word=np.zeros(31, int), bounds_s=bounds, frame_rate=FRAME_RATE,
+        hz=pitch, level_db=np.full(frames, -20, np.float32),
+    )  # fmt: skip
+
+
+def test_a_training_clip_is_a_prompt_whose_silence_goes_on():
+    heard = prompt.from_record(record(4.0, 3.9), 4, 3, speaker_hz=220.0)
+    spoken = 49  # frames that end 3.9 s or later
+    np.testing.assert_array_equal(heard.codes[:50], np.arange(50)[:, None] + np.zeros((1, 4)))
+    assert len(heard.codes) == spoken + prompt.PAUSE == len(heard.prosody)
+    assert (heard.codes[50:] == 49).all()
+    assert heard.advance.sum() == len(heard.symbol) and not heard.advance[-prompt.PAUSE :].any()
+    assert len(prompt.from_record(record(9.0, 4.0), 4, 3, 220.0).codes) == 50 + prompt.PAUSE
+    assert prompt.from_record(record(11.0, 10.0), 4, 3, 220.0) is None
+
+
 def test_what_nobody_understands_is_no_prompt():
     assert listened(4.0, transcript(0.5))[0] is None
     assert listened(4.0, Transcript(*(np.zeros(0, np.int32),) * 3))[0] is None

@@ -12,6 +12,8 @@ from safetensors import numpy as safetensors
 
 from tests.voiceloom.tiny import CODEC, LM, codec_params, write_release
 from voiceloom import weights
+from voiceloom.prompt import Prompt
+from voiceloom.voice import Voice
 from voiceloom.weights import WeightsError
 
 
@@ -114,6 +116,24 @@ def test_damaged_json_and_other_formats(folder):
     (folder / "lm.json").write_text("{")
     with pytest.raises(WeightsError, match="damaged"):
         weights.load(folder)
+
+
+def test_voices_come_back_with_what_they_have_said(folder):
+    lm_hash = weights.load(folder).lm.hash
+    rng = np.random.default_rng(0)
+    prompt = Prompt(
+        *(rng.integers(0, 3, (5, 3)[: 1 + (n == "codes")], "i4") for n in Prompt._fields)
+    )
+    said = Voice("anna", rng.normal(size=LM.voice_width).astype("f"), "gb", lm_hash, prompt)
+    weights.save_voices(
+        folder, [said, said.renamed("b"), Voice("c", said.vector, "us", lm_hash)], lm_hash
+    )
+    again = weights.load(folder).voices
+    assert list(again) == ["anna", "b", "c"] and again["b"].accent == "gb"
+    np.testing.assert_array_equal(again["anna"].vector, said.vector)
+    for kept, had in zip(again["b"].prompt, prompt, strict=True):
+        np.testing.assert_array_equal(kept, had)
+    assert again["c"].prompt is None
 
 
 def test_voices_are_bound_to_their_language_model(folder, release):
