@@ -42,6 +42,7 @@ class Heard(NamedTuple):
     heard_s: float
     dry_s: float  # that playback stood still
     refused: int  # times it was told to come again
+    write_s: float  # from its asking, when there was room, to its first text
     spoken: str | None  # of the text, where it interrupted
     stopped_s: float  # of audio that came after the interruption was sent
     report: dict[str, float]  # the server's own
@@ -67,6 +68,7 @@ class Client:
         """Begins an utterance; how often there was no room."""
         refused = 0
         while True:
+            self._asked = time.perf_counter()
             await self._send("start", voice=ask.voice, lookahead=ask.lookahead)
             told = json.loads(await self._socket.recv())
             if told["type"] == "started":
@@ -122,11 +124,13 @@ class Client:
         await asyncio.sleep(max(0.0, (end or 0.0) - time.perf_counter()))
         return Heard(
             ask.text, first or math.nan, audible or math.nan, playback.came_s + late_s,
-            min(ask.enough_s, playback.came_s), playback.dry_s, refused, spoken, late_s, report,
+            min(ask.enough_s, playback.came_s), playback.dry_s, refused,
+            self._wrote - self._asked, spoken, late_s, report,
         )  # fmt: skip
 
     async def _write(self, ask: Ask) -> None:
         words = [word + " " for word in ask.text.split(" ")] if ask.word_s else [ask.text]
+        self._wrote = time.perf_counter()
         for word in words:
             await self._send("text", text=word)
             self._sent = time.perf_counter()

@@ -89,17 +89,32 @@ def costs(metrics: dict[str, float]) -> Costs:
     return Costs(fixed_s, frame_s, metrics["voiceloom_begin_bound_seconds"])
 
 
-def spread(metrics: dict[str, float]) -> list[float]:
-    """A hundred dispatches as parts of their bounds, from the server's histogram."""
-    edges, counts = [0.0], [0.0]
-    for name, value in metrics.items():
-        if found := re.match(r'voiceloom_dispatch_of_bound_bucket\{le="([\d.]+)"\}', name):
-            edges.append(float(found[1]))
-            counts.append(value)
-    return np.interp((np.arange(100) + 0.5) / 100, np.array(counts) / counts[-1], edges).tolist()
+def spread(metrics: dict[str, float]) -> dict[int, list[float]]:
+    """A hundred dispatches of every number of frames as parts of their bounds.
+
+    A short one takes less of its bound than a long one, so both together would make short ones
+    slow and long ones fast.
+    """
+    parts = {}
+    for frames, counts in _histograms(metrics).items():
+        edges = sorted(edge for edge in counts if edge < float("inf"))
+        below = np.array([0.0, *(counts[edge] for edge in edges)]) / counts[edges[-1]]
+        at = (np.arange(100) + 0.5) / 100
+        parts[frames] = np.interp(at, below, [0.0, *edges]).tolist()
+    return parts
 
 
 def above_bound(metrics: dict[str, float]) -> float:
     """Share of the dispatches that took longer than the scheduler counts on."""
-    within = metrics['voiceloom_dispatch_of_bound_bucket{le="1.0"}']
-    return 1 - within / metrics["voiceloom_dispatch_of_bound_count"]
+    found = _histograms(metrics).values()
+    return 1 - sum(c[1.0] for c in found) / sum(c[float("inf")] for c in found)
+
+
+def _histograms(metrics: dict[str, float]) -> dict[int, dict[float, float]]:
+    """How many dispatches of so many frames were within each part of their bounds."""
+    found: dict[int, dict[float, float]] = {}
+    pattern = r'voiceloom_dispatch_of_bound_bucket\{frames="(\d+)",le="([\d.+Inf]+)"\}'
+    for name, value in metrics.items():
+        if match := re.match(pattern, name):
+            found.setdefault(int(match[1]), {})[float(match[2])] = value
+    return found

@@ -177,7 +177,7 @@ def aligned(said: Chunk, phones: Phones) -> list[Onset]:
     ]
 
 
-def simulator(seconds: float = 120.0) -> list[dict[str, Any]]:
+def simulator(seconds: float = 300.0) -> list[dict[str, Any]]:
     """Two loads with pauses and interruptions, as measured and as simulated."""
     found = []
     for agents in (6, 16):
@@ -227,10 +227,11 @@ def simulate(
             says[-1].append(serving_sim.Turn(frames, ask.enough_s, pause_s))
     reports = [turn.report for own in turns for turn in own]
     enter_s = [r["voice_s"] for r in reports]
+    write_s = [turn.write_s for own in turns for turn in own]
     begin_s = [r["text_s"] + r["prefill_s"] for r in reports]
     bounds = costs(metrics)
     world = serving_sim.World(
-        spread(metrics), 0.001, load.BUFFER_S, enter_s, begin_s, bounds.begin_s, SIZES
+        spread(metrics), 0.001, load.BUFFER_S, enter_s, write_s, begin_s, bounds.begin_s, SIZES
     )
     return serving_sim.simulate("ours", says, bounds, seconds, world)
 

@@ -20,7 +20,7 @@ import argparse
 import heapq
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +36,7 @@ from voiceloom import scheduler
 from voiceloom.scheduler import DEFAULT, MAX_FRAMES, Cost
 
 FRAME_S = 0.08
+PARTS = tuple(np.linspace(0.55, 1.0, 10))  # of a bound, where nothing was measured
 THINK_S, TURN_S, INTERRUPTED = 3.0, 6.0, 0.2
 SENTENCE_S = 3.0
 HEADROOM = DEFAULT.headroom
@@ -67,13 +68,14 @@ class Outcome(NamedTuple):
 class World(NamedTuple):
     """What is not the scheduler's: the machine, the net, the players."""
 
-    spread: Sequence[float] = tuple(np.linspace(0.55, 1.0, 10))  # parts of its bound that a
-    # dispatch takes, all equally often
+    spread: Mapping[int, Sequence[float]] = {}  # parts of its bound that a dispatch of so many
+    # frames takes, all equally often; `PARTS` if it says nothing of so many
     network_s: float = 0.02  # mean of the exponential delay to a listener
     buffer_s: float = 0.06  # that a player waits after its first chunk, as browsers do
     enter_s: Sequence[float] = (0.0,)  # letting a stream in, in which nothing else is made; all
     # equally often
-    begin_s: Sequence[float] = (0.0,)  # taking up a sentence, likewise
+    write_s: Sequence[float] = (0.0,)  # from asking to the first text, likewise
+    begin_s: Sequence[float] = (0.0,)  # taking up a sentence, in which nothing else is made
     most_s: float = 0.0  # that the scheduler counts on for both
     sizes: tuple[int, ...] = ()  # of the batch, all rows of which are computed; () is any
 
@@ -107,8 +109,9 @@ class Playback:
 class Stream:
     """A turn being spoken."""
 
-    def __init__(self, agent: int, turn: Turn, asked: float, buffer_s: float):
-        self.agent, self.turn, self.asked = agent, turn, asked
+    def __init__(self, agent: int, turn: Turn, text_at: float, buffer_s: float):
+        self.agent, self.turn, self.text_at = agent, turn, text_at
+        self.within = False  # has a row
         self.made = self.chunks = 0
         self.ahead = list(turn.sentences)  # that have not been taken up
         self.left = 0  # frames of the one that has
@@ -198,7 +201,8 @@ def simulate(
         while asks and asks[0][0] <= now:
             asked, _, agent, turn = heapq.heappop(asks)
             if admits(policy, len(live), bound, world.most_s):
-                live.append(Stream(agent, turn, asked, world.buffer_s))
+                text_at = asked + rng.choice(world.write_s)
+                live.append(Stream(agent, turn, text_at, world.buffer_s))
                 if world.sizes:
                     rows = scheduler.fitting(world.sizes, rows, len(live))
             else:
@@ -210,23 +214,27 @@ def simulate(
             done.append(stream)
             heard_at = min(stream.enough_at(), stream.playback.until or now)
             think(stream.agent, max(now, heard_at))
+        told = now  # what comes later is looked at after the next dispatch
         until = min([asks[0][0] if asks else seconds, *(s.enough_at() for s in live)])
-        if not live:
-            now = max(now, until)
-            continue
-        while waiting := [s for s in live if not s.left]:
+        until = min([until, *(s.text_at for s in live if s.text_at > told)])
+        while waiting := [s for s in live if not s.within or (not s.left and s.text_at <= told)]:
             chosen = 0
             if policy == "ours":
                 speaking = leads([s for s in live if s.left], now)
                 chosen = scheduler.next_text(speaking, leads(waiting, now), bound, world.most_s)
                 if chosen is None:
                     break
-            stream = waiting[chosen]
-            took = rng.choice(world.begin_s)
-            took += 0.0 if stream.made else rng.choice(world.enter_s)
-            stream.left = stream.ahead.pop(0)
+            stream, took = waiting[chosen], 0.0
+            if not stream.within:
+                stream.within, took = True, rng.choice(world.enter_s)
+            if stream.text_at <= told:
+                stream.left = stream.ahead.pop(0)
+                took += rng.choice(world.begin_s)
             now, busy = now + took, busy + took
         ready = [s for s in live if s.left]
+        if not ready:
+            now = max(now, until)
+            continue
         if policy == "ours":
             chosen = scheduler.plan(leads(ready, now), [0.0] * len(ready), bound, FRAME_S)
             if not chosen.frames:
@@ -235,7 +243,8 @@ def simulate(
             frames, speaking = chosen.frames, [ready[i] for i in chosen.rows]
         else:
             frames, speaking = frames_of(policy, ready), ready
-        took = rng.choice(world.spread) * bound(len(speaking), frames)
+        parts = world.spread.get(frames, PARTS)
+        took = rng.choice(parts) * bound(len(speaking), frames)
         now, busy = now + took, busy + took
         for stream in speaking:
             made = min(frames, stream.left)
@@ -247,7 +256,7 @@ def simulate(
     heard = [min(s.made * FRAME_S, s.turn.enough_s) for s in done]
     made = sum(s.made for s in done) * FRAME_S
     played = [s.playback for s in done]
-    first = np.array([p.first - s.asked for p, s in zip(played, done, strict=True)])
+    first = np.array([p.first - s.text_at for p, s in zip(played, done, strict=True)])
     return Outcome(
         policy, len(agents), len(done), refused,
         tuple(float(x) for x in np.percentile(first, [50, 95])),
@@ -258,15 +267,20 @@ def simulate(
     )  # fmt: skip
 
 
-def read_costs(path: Path | None) -> Cost:
-    """Bounds that were measured, or those of a made-up machine: 3 ms and 1.5 + 0.4 S ms a frame."""
+def read_costs(path: Path | None) -> tuple[Cost, World]:
+    """Bounds that were measured, or those of a made-up machine: 3 ms and 1.5 + 0.4 S ms a frame.
+
+    With the world in which taking up a text takes what the bounds say of it.
+    """
     if path is None:
-        return lambda streams, frames: 0.003 + frames * (0.0015 + 0.0004 * streams)
+        return lambda streams, frames: 0.003 + frames * (0.0015 + 0.0004 * streams), World()
     from voiceloom.conductor import Costs
 
     told = json.loads(path.read_text())
     by_size = [{int(size): s for size, s in told[name].items()} for name in ("fixed_s", "frame_s")]
-    return Costs(*by_size, told["begin_s"])
+    begin_s = told["begin_s"]
+    world = World(begin_s=tuple(part * begin_s for part in PARTS), most_s=begin_s)
+    return Costs(*by_size, begin_s), world
 
 
 def markdown(found: Sequence[Outcome]) -> str:
@@ -311,10 +325,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--agents", type=int, nargs="+", default=[2, 8, 16, 32, 48, 64])
     parser.add_argument("--seconds", type=float, default=600.0)
     args = parser.parse_args(arguments)
-    cost = read_costs(args.costs)
+    cost, world = read_costs(args.costs)
     jobs = [(policy, agents) for policy in POLICIES for agents in args.agents]
     found = [
-        simulate(policy, conversations(agents), cost, args.seconds) for policy, agents in tqdm(jobs)
+        simulate(policy, conversations(agents), cost, args.seconds, world)
+        for policy, agents in tqdm(jobs)
     ]
     report.write(
         args.out, markdown(found), [outcome._asdict() for outcome in found], picture(found)

@@ -221,8 +221,8 @@ class Conductor:
         self._told: collections.deque[Callable[[], Any]] = collections.deque()
         self._turn = threading.Condition()
         self._closing = False
-        self.dispatched: Callable[[float], Any] = lambda ratio: None
-        """Told of every dispatch: its time as a part of the bound that the scheduler counts on."""
+        self.dispatched: Callable[[int, float], Any] = lambda frames, part: None
+        """Told of every dispatch: its frames, and its time as a part of the bound on it."""
         self.dispatches = 0
         self._thread = threading.Thread(target=self._run, name="conductor", daemon=True)
         self._thread.start()
@@ -414,7 +414,7 @@ class Conductor:
         rows = [session.speaker.row for session in speaking]
         blocks = self._batch.frames(rows, chosen.frames)
         took_s = time.perf_counter() - now
-        self.dispatched(took_s / self._bound(len(rows), chosen.frames))
+        self.dispatched(chosen.frames, took_s / self._bound(len(rows), chosen.frames))
         self.dispatches += 1
         for session, block in zip(speaking, blocks, strict=True):
             take = session.speaker.take

@@ -53,8 +53,11 @@ def test_the_servers_bounds_and_dispatches_are_read_back(synth):
         costs = server_process.costs(metrics)
         for streams, frames in ((1, 1), (4, 8), (3, 5)):
             assert costs(streams, frames) == pytest.approx(conductor.costs(streams, frames))
-    parts = server_process.spread(metrics)
-    assert len(parts) == 100 and parts == sorted(parts) and parts[0] >= 0
+    spread = server_process.spread(metrics)
+    assert 1 in spread and set(spread) <= set(range(1, 9))
+    for parts in spread.values():
+        assert len(parts) == 100 and parts == sorted(parts) and parts[0] >= 0
+    assert 0.0 <= server_process.above_bound(metrics) < 1.0
 
 
 def test_the_simulator_is_given_the_turns_that_were_heard(synth):

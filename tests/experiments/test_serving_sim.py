@@ -1,10 +1,12 @@
 """The simulator keeps books that add up, and the guarantee holds in it."""
 
+import json
+
 import pytest
 
 from experiments import serving_sim as sim
 
-COST = sim.read_costs(None)
+COST, _ = sim.read_costs(None)
 
 
 NO_NETWORK = sim.World(network_s=0.0, buffer_s=0.0)
@@ -43,9 +45,26 @@ def test_taking_up_a_text_is_waited_for():
     assert first[1] - first[0] == pytest.approx(0.05, abs=0.005)
 
 
+def test_a_text_is_waited_for_from_when_it_comes():
+    slow = {"write_s": (0.02,), "enter_s": (0.02,)}
+    worlds = [NO_NETWORK, NO_NETWORK._replace(**slow), NO_NETWORK._replace(enter_s=(0.02,))]
+    first = [simulate("ours", 1, 60.0, world).first_audio_s[0] for world in worlds]
+    # A row is found while the text is on its way.
+    assert first[1] == pytest.approx(first[0], abs=0.003)
+    assert first[2] - first[0] == pytest.approx(0.02, abs=0.003)
+
+
+def test_measured_bounds_are_read_with_the_world_they_make(tmp_path):
+    told = {"fixed_s": {"1": 0.002}, "frame_s": {"1": 0.003}, "begin_s": 0.01}
+    (tmp_path / "costs.json").write_text(json.dumps(told))
+    cost, world = sim.read_costs(tmp_path / "costs.json")
+    assert cost(1, 2) == pytest.approx(0.008) and cost(2, 1) == float("inf")
+    assert world.most_s == max(world.begin_s) == 0.01
+
+
 def test_who_asks_during_a_dispatch_has_waited_for_it():
     slow = lambda streams, frames: 0.3  # noqa: E731
-    world = NO_NETWORK._replace(spread=(1.0,))
+    world = NO_NETWORK._replace(spread={8: (1.0,)})
     found = sim.simulate("fixed", sim.conversations(4), slow, 120.0, world)
     assert found.first_audio_s[0] > 0.3 and 0.5 < found.first_audio_s[1] <= 0.6 + 1e-6
 

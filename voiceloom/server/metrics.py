@@ -27,9 +27,9 @@ class Metrics:
         )  # fmt: skip
         of_bound = Histogram(
             "voiceloom_dispatch_of_bound", "Time of a dispatch by what the scheduler counts on",
-            buckets=_OF_BOUND, registry=self.registry,
+            ["frames"], buckets=_OF_BOUND, registry=self.registry,
         )  # fmt: skip
-        conductor.dispatched = of_bound.observe
+        conductor.dispatched = lambda frames, part: of_bound.labels(frames).observe(part)
         bound = Gauge(
             "voiceloom_bound_seconds", "Of a dispatch at most", ["streams", "frames"],
             registry=self.registry,
