@@ -48,7 +48,7 @@ from lm.aligner_task import pauses
 from voiceloom import spoken
 from voiceloom.aligner import Phones
 from voiceloom.batch import Batch
-from voiceloom.conductor import SIZES
+from voiceloom.conductor import SIZES, Costs
 from voiceloom.engine import MAX_FRAMES
 from voiceloom.waveform import Chunk, Onset
 
@@ -199,7 +199,11 @@ def simulator(seconds: float = 300.0) -> list[dict[str, Any]]:
         flat = [turn for own in turns for turn in own]
         measured = load.told(flat)
         simulated = simulate(clients, thinks, turns, metrics, seconds)
-        found.append({"agents": agents, "measured": measured, "simulated": simulated._asdict()})
+        bounds, world = of_server(turns, metrics)
+        found.append({
+            "agents": agents, "measured": measured, "simulated": simulated._asdict(),
+            "costs": bounds._asdict(), "world": world._asdict(),
+        })  # fmt: skip
     return found
 
 
@@ -225,15 +229,28 @@ def simulate(
             pause_s = pauses_s[i % len(pauses_s)]
             frames = sentences(ask.text, whole_s)
             says[-1].append(serving_sim.Turn(frames, ask.enough_s, pause_s))
-    reports = [turn.report for own in turns for turn in own]
-    enter_s = [r["voice_s"] for r in reports]
-    write_s = [turn.write_s for own in turns for turn in own]
-    begin_s = [r["text_s"] + r["prefill_s"] for r in reports]
-    bounds = costs(metrics)
-    world = serving_sim.World(
-        spread(metrics), 0.001, load.BUFFER_S, enter_s, write_s, begin_s, bounds.begin_s, SIZES
-    )
+    bounds, world = of_server(turns, metrics)
     return serving_sim.simulate("ours", says, bounds, seconds, world)
+
+
+def of_server(
+    turns: Sequence[Sequence[Heard]], metrics: dict[str, float]
+) -> tuple[Costs, serving_sim.World]:
+    """What a server counts on and how long it took, for clients on its own machine."""
+    bounds, heard = costs(metrics), [turn for own in turns for turn in own]
+    at = np.arange(1, 100, 2)
+    fifty = lambda seconds: np.percentile(list(seconds), at).tolist()  # noqa: E731
+    world = serving_sim.World(
+        spread=spread(metrics),
+        network_s=0.001,
+        buffer_s=load.BUFFER_S,
+        enter_s=fifty(turn.report["voice_s"] for turn in heard),
+        write_s=fifty(turn.write_s for turn in heard),
+        begin_s=fifty(turn.report["text_s"] + turn.report["prefill_s"] for turn in heard),
+        most_s=bounds.begin_s,
+        sizes=SIZES,
+    )
+    return bounds, world
 
 
 def sentences(text: str, seconds: float) -> tuple[int, ...]:

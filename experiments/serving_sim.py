@@ -1,12 +1,12 @@
 """Thousands of conversations against one machine, in seconds: what each way of chunking costs.
 
-    python -m experiments.serving_sim --out experiments/results/serving_sim
+    python -m experiments.serving_sim                # of the machine that `serving` measured
+    python -m experiments.serving_sim --made-up --agents 1000 3000 --out runs/serving_sim
 
 Agents hold conversations: think, have a turn spoken, are interrupted now and then. The server is
-one batch; a dispatch of K frames for S streams takes what was measured (`--costs`, as
-`voiceloom.conductor.measure_costs` finds them), times a factor of `World.spread`. Chunks reach
-their listener after a random delay, are played a little after the first, and a buffer that runs
-empty is an underrun. The same turns are given to every policy:
+one batch; a dispatch of K frames for S streams takes a part of its bound, drawn from what was
+measured. Chunks reach their listener after a random delay, are played a little after the first, and
+a buffer that runs empty is an underrun. The same turns are given to every policy:
 
 * ours: `voiceloom.scheduler`, the very functions that the server uses;
 * fixed: 8 frames in every dispatch, whoever waits;
@@ -267,20 +267,22 @@ def simulate(
     )  # fmt: skip
 
 
-def read_costs(path: Path | None) -> tuple[Cost, World]:
-    """Bounds that were measured, or those of a made-up machine: 3 ms and 1.5 + 0.4 S ms a frame.
+def made_up(streams: int, frames: int) -> float:
+    """The bounds of an accelerator that nobody has measured: 3 ms, and 1.5 + S / 100 ms a frame."""
+    return 0.003 + frames * (0.0015 + 0.00001 * streams)
 
-    With the world in which taking up a text takes what the bounds say of it.
-    """
-    if path is None:
-        return lambda streams, frames: 0.003 + frames * (0.0015 + 0.0004 * streams), World()
+
+def measured(path: Path) -> tuple[Cost, World]:
+    """Bounds and times that `experiments.serving` has measured, for listeners behind a network."""
     from voiceloom.conductor import Costs
 
-    told = json.loads(path.read_text())
-    by_size = [{int(size): s for size, s in told[name].items()} for name in ("fixed_s", "frame_s")]
-    begin_s = told["begin_s"]
-    world = World(begin_s=tuple(part * begin_s for part in PARTS), most_s=begin_s)
-    return Costs(*by_size, begin_s), world
+    told = json.loads(path.read_text())["simulator"][-1]
+    whole = lambda by: {int(n): value for n, value in by.items()}  # noqa: E731
+    costs, world = told["costs"], told["world"]
+    costs |= {name: whole(costs[name]) for name in ("fixed_s", "frame_s")}
+    world |= {"spread": whole(world["spread"]), "sizes": tuple(world["sizes"])}
+    elsewhere = {name: World._field_defaults[name] for name in ("network_s", "buffer_s")}
+    return Costs(**costs), World(**world | elsewhere)
 
 
 def markdown(found: Sequence[Outcome]) -> str:
@@ -321,11 +323,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Simulates what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("experiments/results/serving_sim"))
-    parser.add_argument("--costs", type=Path, help="measured bounds, JSON")
-    parser.add_argument("--agents", type=int, nargs="+", default=[2, 8, 16, 32, 48, 64])
+    parser.add_argument("--serving", type=Path, default=Path("experiments/results/serving.json"))
+    parser.add_argument("--made-up", action="store_true", help="an accelerator, not that machine")
+    parser.add_argument("--agents", type=int, nargs="+", default=[2, 4, 8, 12, 16, 24, 32])
     parser.add_argument("--seconds", type=float, default=600.0)
     args = parser.parse_args(arguments)
-    cost, world = read_costs(args.costs)
+    cost, world = (made_up, World()) if args.made_up else measured(args.serving)
     jobs = [(policy, agents) for policy in POLICIES for agents in args.agents]
     found = [
         simulate(policy, conversations(agents), cost, args.seconds, world)

@@ -6,7 +6,10 @@ import pytest
 
 from experiments import serving_sim as sim
 
-COST, _ = sim.read_costs(None)
+
+def COST(streams, frames):
+    """Of a machine that holds some sixty streams."""
+    return 0.003 + frames * (0.0015 + 0.0004 * streams)
 
 
 NO_NETWORK = sim.World(network_s=0.0, buffer_s=0.0)
@@ -54,12 +57,20 @@ def test_a_text_is_waited_for_from_when_it_comes():
     assert first[2] - first[0] == pytest.approx(0.02, abs=0.003)
 
 
-def test_measured_bounds_are_read_with_the_world_they_make(tmp_path):
-    told = {"fixed_s": {"1": 0.002}, "frame_s": {"1": 0.003}, "begin_s": 0.01}
-    (tmp_path / "costs.json").write_text(json.dumps(told))
-    cost, world = sim.read_costs(tmp_path / "costs.json")
+def test_what_was_measured_is_read_back_for_listeners_behind_a_network(tmp_path):
+    costs = {"fixed_s": {"1": 0.002}, "frame_s": {"1": 0.003}, "begin_s": 0.01, "move_s": 0.0}
+    near = sim.World({8: (0.9,)}, 0.001, 0.02, (0.001,), (0.002,), (0.003,), 0.01, (1,))
+    told = {"simulator": [{"costs": costs, "world": near._asdict()}]}
+    (tmp_path / "serving.json").write_text(json.dumps(told))
+    cost, world = sim.measured(tmp_path / "serving.json")
     assert cost(1, 2) == pytest.approx(0.008) and cost(2, 1) == float("inf")
-    assert world.most_s == max(world.begin_s) == 0.01
+    assert world.spread == {8: [0.9]} and world.most_s == 0.01 and world.sizes == (1,)
+    assert (world.network_s, world.buffer_s) == (0.02, 0.06)
+
+
+def test_an_accelerator_speaks_to_thousands():
+    ours = sim.simulate("ours", sim.conversations(2_000), sim.made_up, 20.0)
+    assert ours.underrun_ms_per_min < 5.0 and ours.refused == 0 and ours.turns > 1_000
 
 
 def test_who_asks_during_a_dispatch_has_waited_for_it():
