@@ -63,11 +63,11 @@ speech: $(VENV)/.prepare
 	  --work runs/teacher --out runs/synthetic_3 --seed 3 --count 1800
 	$(BIN)/python -m data.prepare runs/synthetic_3 --format manifest --out runs/records/synthetic_3
 	$(BIN)/python -m experiments.tokenise runs/records/synthetic_3 runs/codes/synthetic_3
-	$(BIN)/python -m experiments.tokenise runs/records/synthetic runs/codes/synthetic_elsewhere \
+	$(BIN)/python -m experiments.tokenise runs/records/synthetic runs/codes/synthetic_elsewhere_1 \
 	  --elsewhere 1
 	for place in 1 2; do $(BIN)/python -m experiments.tokenise runs/records/synthetic_3 \
 	  runs/codes/synthetic_3_elsewhere_$$place --elsewhere $$place || exit 1; done
-	for place in 1 2 3 4; do $(BIN)/python -m experiments.tokenise \
+	for place in 1 2 3 4 5 6 7 8; do $(BIN)/python -m experiments.tokenise \
 	  runs/records/crowd_text_aligned runs/codes/crowd_elsewhere_$$place --elsewhere $$place \
 	  || exit 1; done
 

@@ -30,9 +30,12 @@ from lm.text import FREE, Steer, Text
 
 CANDIDATES = 64
 
-TILT = 9.0
-"""Log odds of an onset per logarithm of the tempo (14 sentences: tilts of -2, -1, 1, 2, 3 made the
-speech .82, .90, 1.11, 1.19, 1.35 times as fast)."""
+SLOWER, FASTER, SEVERAL = 12.0, 20.0, 0.6
+"""Log odds of an onset per logarithm of the tempo, and the power of their number to be faster.
+
+Asked for .8 and 1.25, 14 sentences came .80 and 1.25 times as fast. Were several onsets in a frame
+as many times likelier (a power of 1, 12), 17 % of the fast words would be misheard in place of 10;
+were they no likelier (0, 18), the speech would be 1.06 times as fast (157 words)."""
 
 PULL = 0.5
 """How much further than from the token drawn to the token said the codes are led: guidance where
@@ -234,7 +237,7 @@ def draw_advance(
     # The units before the last one passed: none of them may be one that is to be held.
     over = jnp.pad(sum_before(ahead), ((0, 0), (1, 0))) > 0
     allowed = (count <= left) & ((count > 0) | ~due) & ((count == 0) | ~held) & ~over
-    logits = logits + count * TILT * faster
+    logits = logits + faster * jnp.where(faster > 0, FASTER * count**SEVERAL, SLOWER * count)
     logits = logits + sampling.temperature[:, None] * noise
     return jnp.argmax(jnp.where(allowed, logits, NEVER), axis=-1)
 

@@ -185,8 +185,8 @@ The codec writes {rate} frames a second at 24 kHz; the language model writes {bo
 
 ## Data and licences
 
-- Synthetic English in 143 voices, made with Kokoro-82M (Apache-2.0) from LJSpeech's transcripts
-  (public domain) and our own sentences.
+- Synthetic English in 443 voices and mixtures of voices (the codec: 143), made with Kokoro-82M
+  (Apache-2.0) from LJSpeech's transcripts (public domain) and our own sentences.
 - Asterisk's core prompts, English, Spanish, French (CC-BY-SA 3.0), Italian and Russian (CC-BY 3.0).
   Weights trained on them carry these attributions: Allison Smith, June Wallack, Carlo.
 - dataset-voice-kerstin, German (CC0). Picovoice's speech-to-intent benchmark (Apache-2.0).
