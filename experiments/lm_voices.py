@@ -3,10 +3,10 @@
     python -m voiceloom.export lm runs/lm --out runs/release_long   # beside a copy of the codec
     python -m experiments.train --config=experiments/lm_voices.py --workdir=runs/lm_voices
 
-A clone of a voice beyond the mixtures of the corpus was half way there (.77 where a mixture has .88),
-one of a human voice a quarter: so this part hears the teacher's voices of other languages
-(`experiments.teacher_voices`), and every speaker once more as another person (`experiments.people`),
-through another microphone, in another room (`experiments.rooms`).
+A clone of a voice beyond the mixtures of the corpus was half way there (.77 where a mixture has
+.88), one of a human voice a quarter: so this part hears the teacher's voices of other languages
+(`experiments.teacher_voices`), and every speaker once more as another person
+(`experiments.people`), through another microphone, in another room (`experiments.rooms`).
 """
 
 import ml_collections
