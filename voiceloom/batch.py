@@ -20,7 +20,7 @@ from data.phones import Units
 from lm.sample import Memory
 from voiceloom import loudness
 from voiceloom.engine import BUCKETS, Engine
-from voiceloom.prompt import Prompt
+from voiceloom.prompt import REMIND, Prompt
 from voiceloom.voice import Voice
 
 
@@ -73,7 +73,8 @@ class Batch:
             pitch: Semitones above the voice's own.
             pitch_range: Factor on the rise and fall of the melody.
             lookahead: Words that the model may know of beyond the one it speaks; None for all.
-            memory: What it has heard before, as `Engine.memory` gives it for a voice.
+            memory: What it has heard before, as `Engine.memory` gives it for a voice. It hears
+                that again when it has spoken for long, between two sentences.
 
         Raises:
             ValueError: Something is asked that the model does not have, or no row is free.
@@ -90,10 +91,16 @@ class Batch:
         rows = np.arange(self.size) == row
         seeds = np.full(self.size, seed % 2**31, np.int32)
         self._lm, self._decoder = self.engine.restart(rows, seeds, (self._lm, self._decoder))
-        if memory is not None:
-            self._lm = self.engine.recall(rows, memory, self._lm)
-        self.slots[row] = Slot(self, row, lookahead)
+        self.slots[row] = Slot(self, row, lookahead, memory)
+        self.remind(self.slots[row])
         return self.slots[row]
+
+    def remind(self, slot: "Slot") -> None:
+        """Has a row hear its prompt, if it has one, in place of what it has said last."""
+        if slot.memory is not None:
+            rows = np.arange(self.size) == slot.row
+            self._lm = self.engine.recall(rows, slot.memory, self._lm)
+        slot.spoken = 0
 
     def load(
         self,
@@ -136,6 +143,7 @@ class Batch:
             sound, self._loudness[row] = engine.level(
                 samples[row : row + 1, : made[row] * engine.frame_samples], self._loudness[row]
             )
+            self.slots[row].spoken += int(made[row])
             drop = min(self._late[row], sound.shape[1])
             self._late[row] -= drop
             blocks.append(
@@ -182,8 +190,9 @@ class Batch:
 class Slot:
     """One open row: text segments in, blocks of samples out."""
 
-    def __init__(self, batch: Batch, row: int, lookahead: int | None):
-        self.batch, self.row, self.lookahead = batch, row, lookahead
+    def __init__(self, batch: Batch, row: int, lookahead: int | None, memory: Memory | None):
+        self.batch, self.row, self.lookahead, self.memory = batch, row, lookahead, memory
+        self.spoken = 0  # frames since its prompt
 
     def begin(
         self, units: Units, steer: Steer | None = None, text: str = "", complete: bool = True
@@ -205,6 +214,11 @@ class Slot:
                 `lookahead` words.
         """
         self.batch.load(self, units, steer, text, complete, fresh=False)
+
+    def breathe(self) -> None:
+        """Between two sentences: hears its prompt again if it has spoken for long."""
+        if self.spoken >= REMIND:
+            self.batch.remind(self)
 
     def frames(self, count: int) -> Block:
         """Up to `count` frames of this row alone; fewer where segment or text end."""

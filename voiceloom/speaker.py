@@ -80,6 +80,7 @@ class Speaker:
         self._segments: collections.deque[Segment] = collections.deque()
         self._parts: collections.deque[Part] = collections.deque()
         self._part: Part | None = None
+        self._between = False  # two sentences
         self._sentence: Sentence | None = None  # of the part that is open
         self._written = False  # whether there may be text that it has not taken up
         self._starved = False  # whether the part cannot go on without it
@@ -187,6 +188,7 @@ class Speaker:
         chunk = self._chunk(block)
         if block.done:
             self._silence += round(self._part.pause_s * self._engine.sample_rate)
+            self._between = self._part.pause_s > 0
             self._part = None
         self._account(size, block, chunk, begun)
         return chunk
@@ -234,6 +236,8 @@ class Speaker:
         if not self._parts:
             return
         self._part, self._reached = self._parts.popleft(), -1
+        if self._between:
+            slot.breathe()
         slot.begin(
             self._part.units, self._part.steer, self._part.text, complete=not self._part.open
         )

@@ -6,6 +6,7 @@ import pytest
 from lm.aligner import Transcript
 from tests.voiceloom.tiny import speechlike
 from voiceloom import prompt
+from voiceloom.batch import Batch
 from voiceloom.conductor import Conductor, Costs
 from voiceloom.voice import Voice
 from voiceloom.waveform import Chunk
@@ -82,6 +83,33 @@ def prompted(synth):
     heard = listened(4.0)[0]
     heard = heard._replace(codes=heard.codes[:, : synth.engine.books])
     return Voice("anna", anna.vector, "us", anna.lm_hash, heard), anna
+
+
+def test_who_has_spoken_for_long_hears_the_prompt_again_before_a_sentence(synth, prompted):
+    voice, vector = prompted
+    read = synth.front_end("us")
+    for memory in (synth.engine.memory(voice), None):
+        batch = Batch(synth.engine)
+        slot = batch.open(vector.vector, seed=1, memory=memory)
+        since = []
+        for _ in range(12):
+            slot.breathe()
+            slot.begin(read("Nine ships left the harbour."))
+            since.append(int(batch._lm.backbone.pos[0]))
+            while not slot.frames(5).done:
+                pass
+        if memory is None:
+            assert since == sorted(since) and since[-1] > prompt.REMIND
+        else:
+            begun = int(memory.backbone.pos[0])
+            again = [i for i in range(1, 12) if since[i] == begun]
+            assert since[0] == begun and again
+            assert max(since) < begun + prompt.REMIND
+    text = "Nine ships left the harbour. " * 12
+    whole = synth.say(text, voice, seed=2)
+    pieces = Chunk.join(list(synth.stream(text, voice, seed=2, chunk_frames=[1, 5, 2])))
+    np.testing.assert_array_equal(whole.codes, pieces.codes)
+    np.testing.assert_array_equal(whole.samples, pieces.samples)
 
 
 def test_speech_goes_on_from_the_prompt_alone_and_in_company(synth, prompted, tmp_path):
