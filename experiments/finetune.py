@@ -19,7 +19,7 @@ import argparse
 import dataclasses
 import shutil
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import ml_collections
@@ -142,9 +142,12 @@ def learn(
 
 
 def figures(
-    synth: voiceloom.Synthesizer, voice: Voice, source: Path, codes: Path, panel: tuple
+    say: Callable[[str, Waveform], Waveform], source: Path, codes: Path, panel: tuple
 ) -> dict[str, list[float]]:
-    """On the held-out clips: word errors, words, and likeness to their recordings."""
+    """On the held-out clips: word errors, words, and likeness to their recordings.
+
+    `say` is given the text and the recording.
+    """
     transcriber, speakers = panel
     held = {line["id"] for line in Reader(codes, "val").index}
     reader = Reader(source, "train")
@@ -152,13 +155,14 @@ def figures(
     for i in tqdm([i for i, x in enumerate(reader.index) if x["id"] in held], "figures"):
         record = reader[i]
         text = record["text"] or SENTENCE
-        said = synth.say(text, voice)
+        recording = Waveform(to_float(record["samples"]), SAMPLE_RATE)
+        said = say(text, recording)
         heard = transcriber.transcribe(said.samples, said.sample_rate)
         errors, words = judges.word_errors(text, heard)
-        recording = speakers.embed(to_float(record["samples"]), SAMPLE_RATE)
+        own, like = (speakers.embed(s.samples, s.sample_rate) for s in (recording, said))
         found["errors"].append(errors)
         found["words"].append(words)
-        found["likeness"].append(float(speakers.embed(said.samples, said.sample_rate) @ recording))
+        found["likeness"].append(float(own @ like))
     return found
 
 
@@ -232,10 +236,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ),
         judges.SpeakerEncoder(args.judges / "resemblyzer" / "pretrained.pt"),
     )
-    found = {}
-    for name, (release, who) in candidates.items():
-        synth = voiceloom.load(release, warm=False)
-        found[name] = figures(synth, synth.voice(who), source, codes, panel)
+    release = voiceloom.load(args.release, warm=False)
+    through = lambda _, recording: release.codec_roundtrip(recording.samples)  # noqa: E731
+    found = {"the recordings through the codec": figures(through, source, codes, panel)}
+    for name, (folder_of, who) in candidates.items():
+        synth = voiceloom.load(folder_of, warm=False)
+        say = lambda text, _, synth=synth, who=who: synth.say(text, who)  # noqa: E731
+        found[name] = figures(say, source, codes, panel)
     report.write(folder / "figures", markdown(found), found)
 
 
