@@ -2,6 +2,7 @@
 
     python -m voiceloom.export lm runs/lm --out runs/release_long   # beside a copy of the codec
     python -m experiments.train --config=experiments/lm_voices.py --workdir=runs/lm_voices
+    python -m voiceloom.export lm runs/lm_voices --codes runs/codes/synthetic runs/codes/synthetic_3
 
 A clone of a voice beyond the mixtures of the corpus was half way there (.77 where a mixture has
 .88), one of a human voice a quarter: so this part hears the teacher's voices of other languages

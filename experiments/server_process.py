@@ -97,8 +97,8 @@ def spread(metrics: dict[str, float]) -> dict[int, list[float]]:
     """
     parts = {}
     for frames, counts in _histograms(metrics).items():
-        edges = sorted(edge for edge in counts if edge < float("inf"))
-        below = np.array([0.0, *(counts[edge] for edge in edges)]) / counts[edges[-1]]
+        edges = sorted(edge for edge in counts if edge < float("inf"))  # what is beyond is the last
+        below = np.array([0.0, *(counts[edge] for edge in edges)]) / counts[float("inf")]
         at = (np.arange(100) + 0.5) / 100
         parts[frames] = np.interp(at, below, [0.0, *edges]).tolist()
     return parts

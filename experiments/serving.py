@@ -39,16 +39,16 @@ from tqdm import tqdm
 
 import voiceloom
 from data.phones import SYMBOLS
-from experiments import load, report, serving_sim
-from experiments.load import Ask, Heard
-from experiments.server_process import Server, above_bound, costs, serving, spread
+from experiments import load, replay, report, serving_sim
+from experiments.load import Ask
+from experiments.server_process import Server, above_bound, serving
 from experiments.throughput import PAGE, REQUESTS, disturbed, machine
 from lm import aligner
 from lm.aligner_task import pauses
 from voiceloom import spoken
 from voiceloom.aligner import Phones
 from voiceloom.batch import Batch
-from voiceloom.conductor import SIZES, Costs
+from voiceloom.conductor import SIZES
 from voiceloom.engine import MAX_FRAMES
 from voiceloom.waveform import Chunk, Onset
 
@@ -190,7 +190,7 @@ def simulator(seconds: float = 300.0) -> list[dict[str, Any]]:
                 rng.uniform(0.1, 0.9, len(own)), math.inf,
             )  # fmt: skip
             clients.append(
-                [a._replace(enough_s=p * about_s(a)) for a, p in zip(own, part, strict=True)]
+                [a._replace(enough_s=p * replay.about_s(a)) for a, p in zip(own, part, strict=True)]
             )
             thinks.append(rng.exponential(serving_sim.THINK_S, len(own)).tolist())
         with serving(STREAMS, FIRST) as server:
@@ -198,67 +198,13 @@ def simulator(seconds: float = 300.0) -> list[dict[str, Any]]:
             metrics = server.metrics()
         flat = [turn for own in turns for turn in own]
         measured = load.told(flat)
-        simulated = simulate(clients, thinks, turns, metrics, seconds)
-        bounds, world = of_server(turns, metrics)
+        bounds, world = replay.of_server(turns, metrics)
+        simulated = replay.simulate(clients, thinks, turns, bounds, world, seconds)
         found.append({
             "agents": agents, "measured": measured, "simulated": simulated._asdict(),
             "costs": bounds._asdict(), "world": world._asdict(),
         })  # fmt: skip
     return found
-
-
-def about_s(ask: Ask) -> float:
-    """Seconds that a text takes, about: fifteen characters a second."""
-    return len(ask.text) / 15
-
-
-def simulate(
-    clients: Sequence[Sequence[Ask]],
-    thinks: Sequence[Sequence[float]],
-    turns: Sequence[Sequence[Heard]],
-    metrics: dict[str, float],
-    seconds: float,
-) -> serving_sim.Outcome:
-    """The same turns in the simulator, with the dispatches that the server reports."""
-    says = []
-    for asked, pauses_s, heard in zip(clients, thinks, turns, strict=True):
-        says.append([])
-        for i, turn in enumerate(heard):
-            ask = asked[i % len(asked)]
-            whole_s = turn.audio_s if turn.spoken is None else max(about_s(ask), turn.audio_s)
-            pause_s = pauses_s[i % len(pauses_s)]
-            frames = sentences(ask.text, whole_s)
-            says[-1].append(serving_sim.Turn(frames, ask.enough_s, pause_s))
-    bounds, world = of_server(turns, metrics)
-    return serving_sim.simulate("ours", says, bounds, seconds, world)
-
-
-def of_server(
-    turns: Sequence[Sequence[Heard]], metrics: dict[str, float]
-) -> tuple[Costs, serving_sim.World]:
-    """What a server counts on and how long it took, for clients on its own machine."""
-    bounds, heard = costs(metrics), [turn for own in turns for turn in own]
-    at = np.arange(1, 100, 2)
-    fifty = lambda seconds: np.percentile(list(seconds), at).tolist()  # noqa: E731
-    world = serving_sim.World(
-        spread=spread(metrics),
-        network_s=0.001,
-        buffer_s=load.BUFFER_S,
-        enter_s=fifty(turn.report["voice_s"] for turn in heard),
-        write_s=fifty(turn.write_s for turn in heard),
-        begin_s=fifty(turn.report["text_s"] + turn.report["prefill_s"] for turn in heard),
-        most_s=bounds.begin_s,
-        sizes=SIZES,
-    )
-    return bounds, world
-
-
-def sentences(text: str, seconds: float) -> tuple[int, ...]:
-    """Frames of the sentences of a text that takes so long, by their letters."""
-    ends = np.array([found.end() for found in re.finditer(r"[.?!]+\s*|$", text)])
-    frames = max(1, round(seconds / serving_sim.FRAME_S))
-    each = np.diff(np.round(ends / len(text) * frames).astype(int), prepend=0)
-    return tuple(each[each > 0].tolist())
 
 
 def peers(folder: Path) -> list[dict[str, Any]]:

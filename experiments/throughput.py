@@ -252,7 +252,9 @@ def speaking(folder: str | os.PathLike, requests: int, page: str) -> Speaking:
         return speech.report
 
     # A voice that speaks for the first time hears its prompt first.
-    new, reports = ([say(i, REQUESTS[i % len(REQUESTS)]) for i in range(requests)] for _ in "12")
+    new, reports = (
+        [say(i, REQUESTS[i % len(REQUESTS)]) for i in range(requests)] for _ in range(2)
+    )
     long = say(0, page)
 
     stream, blocks = Batch(engine).open(synth.voice(synth.voices[0]).vector, seed=0), []

@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from experiments import load, server_process, serving
+from experiments import load, replay, server_process, serving
 from experiments.load import Ask
 from tests.voiceloom.test_server import running
 from voiceloom.scheduler import Policy
@@ -57,7 +57,16 @@ def test_the_servers_bounds_and_dispatches_are_read_back(synth):
     assert 1 in spread and set(spread) <= set(range(1, 9))
     for parts in spread.values():
         assert len(parts) == 100 and parts == sorted(parts) and parts[0] >= 0
-    assert 0.0 <= server_process.above_bound(metrics) < 1.0
+
+
+def test_dispatches_are_told_apart_by_their_frames_however_slow():
+    bucket = 'voiceloom_dispatch_of_bound_bucket{{frames="{}",le="{}"}}'.format
+    within = {(1, "0.5"): 2, (1, "1.0"): 4, (1, "+Inf"): 4, (8, "0.5"): 0, (8, "1.0"): 0}
+    metrics = {bucket(*key): count for key, count in (within | {(8, "+Inf"): 4}).items()}
+    assert server_process.above_bound(metrics) == 0.5
+    spread = server_process.spread(metrics)
+    assert spread[8] == [1.0] * 100, "beyond the last edge: as slow as can be told"
+    assert np.mean(np.array(spread[1]) <= 0.5) == 0.5 and max(spread[1]) <= 1.0
 
 
 def test_the_simulator_is_given_the_turns_that_were_heard(synth):
@@ -65,7 +74,8 @@ def test_the_simulator_is_given_the_turns_that_were_heard(synth):
     with running(synth) as (url, _):
         turns = asyncio.run(load.at_once(url, asks, 3.0, thinks))
         metrics = serving.Server(url, None, 0.0).metrics()
-    found = serving.simulate(asks, thinks, turns, metrics, 30.0)
+    bounds, world = replay.of_server(turns, metrics)
+    found = replay.simulate(asks, thinks, turns, bounds, world, 30.0)
     assert found.agents == 1 and found.turns >= 2 and found.underrun_ms_per_min == 0.0
 
 
