@@ -4,6 +4,7 @@
     ljspeech  metadata.csv (id|text|normalised text) beside wavs/
     libritts  SUBSET/SPEAKER/CHAPTER/*.wav with *.normalized.txt; also LibriTTS-R
     vctk      wav48_silence_trimmed/pNNN/*_mic1.flac with txt/pNNN/*.txt
+    kaldi     wav.scp, text and utt2spk, as those of `speechocean762`: all, or one set a folder
     folder    any audio files, each with or without a .txt of the same name; a sub-folder, a speaker
 
 A lister only looks at names and texts; audio is opened by `data.prepare`. What cannot be a clip is
@@ -108,6 +109,29 @@ def vctk(root: Path) -> Listing:
             yield Clip(audio, name, speaker.name, "en", text, accent="gb")
 
 
+def kaldi(root: Path) -> Listing:
+    """English clips of a Kaldi data folder, or of its sub-folders train, dev and test.
+
+    Paths in `wav.scp` begin at `root`. Such texts have capitals only and no punctuation: they
+    become a sentence with a full stop, since few of such prompts are questions.
+    """
+    sets = {root.name: root} if (root / "wav.scp").exists() else {}
+    sets |= {f.name: f for f in _folders(root) if (f / "wav.scp").exists()}
+    if not sets:
+        raise CorpusError(f"{root}: no wav.scp in it or in a folder of it; give the data folder")
+    for name, data in sets.items():
+        text, speaker = _table(data / "text"), _table(data / "utt2spk")
+        for clip, place in _table(data / "wav.scp").items():
+            if place.endswith("|"):
+                yield Skip(f"{data / 'wav.scp'}: {clip}", f"a command, not a file: {place}")
+                continue
+            words = text.get(clip)
+            if words and words.isupper():
+                words = words.capitalize() + "."
+            who = speaker.get(clip, "unknown")
+            yield Clip(root / place, clip, who, "en", words, _SUBSETS.get(name))
+
+
 def folder(root: Path) -> Listing:
     """Clips of any folder: every audio file under it, the speaker named by the file's folder."""
     if not root.is_dir():
@@ -129,6 +153,16 @@ def _require(root: Path, name: str) -> Path:
     return path
 
 
+def _table(path: Path) -> dict[str, str]:
+    """Lines of a name and the rest."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    fields = (line.split(maxsplit=1) for line in lines)
+    return {pair[0]: pair[1].strip() for pair in fields if len(pair) == 2}
+
+
 def _folders(root: Path) -> list[Path]:
     return sorted(path for path in root.glob("*") if path.is_dir())
 
@@ -146,5 +180,6 @@ FORMATS: dict[str, Callable[[Path], Listing]] = {
     "ljspeech": ljspeech,
     "libritts": libritts,
     "vctk": vctk,
+    "kaldi": kaldi,
     "folder": folder,
 }

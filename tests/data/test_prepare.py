@@ -126,7 +126,14 @@ def test_public_layouts_from_audio_to_records(tmp_path):
     save(vctk / "wav48_silence_trimmed/p225/p225_1_mic1.flac")
     save(vctk / "txt/p225/p225_1.wav", text="One.")
     save(tmp_path / "folder/me/1.wav", text="One.")
+    kaldi = tmp_path / "kaldi"
+    save(kaldi / "WAVE/1.wav")
+    (kaldi / "test").mkdir()
+    (kaldi / "test/wav.scp").write_text("1\tWAVE/1.wav\n2 flac -dc 2.flac |\n3 WAVE/3.wav\n")
+    (kaldi / "test/text").write_text("1\tONE\n3 THREE\n")
+    (kaldi / "test/utt2spk").write_text("1\tme\n3 me\n")
     skipped = {"ljspeech": "no such file", "libritts": "no text", "vctk": "", "folder": ""}
+    skipped["kaldi"] = "a command, not a file"
     sources = {"ljspeech": lj, "libritts": tmp_path / "libri", "vctk": vctk}
     for layout, reason in skipped.items():
         out = tmp_path / "out" / layout

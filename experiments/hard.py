@@ -1,0 +1,88 @@
+"""Do hard sentences come apart? Each of them, in each of the voices that the corpus reads them in.
+
+    python -m experiments.hard --out experiments/results/hard
+
+Repeats, tongue twisters, letters, one word alone: what an attention loses its place in. A reading
+has failed if three or more words in a row are wrong (a repeat, a skip, babble) that Whisper has
+right in the teacher's reading of the sentence; beside it the teacher's through the codec.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+import voiceloom
+from experiments import readings, report
+from voiceloom import judges
+from voiceloom.evaluate import CORPORA, JUDGES
+from voiceloom.waveform import Waveform
+
+
+def read(synth, transcriber: judges.Transcriber, folder: Path) -> list[dict]:
+    """What is heard of every reading: the teacher's, it through the codec, and ours by voice."""
+    lines = readings.lines(folder, split="eval", source="hard")
+    voices = list(dict.fromkeys(line["speaker"] for line in lines))
+    heard = lambda sound: transcriber.transcribe(sound.samples, sound.sample_rate)  # noqa: E731
+    found = []
+    for line in tqdm(lines, unit="sentence"):
+        recording = Waveform.load(folder / line["audio"])
+        found.append(
+            {
+                "text": line["text"],
+                "recording": heard(recording),
+                "resynthesis": heard(synth.codec_roundtrip(recording.samples)),
+                "voiceloom": {v: heard(synth.say(line["text"], voice=v)) for v in voices},
+            }
+        )
+    return found
+
+
+def markdown(found: Sequence[dict]) -> str:
+    """The table: a line a sentence, and how many of all readings failed."""
+    rows = [
+        "| sentence | recording, words wrong | resynthesis | failed | ours, mean | failed |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    kinds: dict[str, list[tuple]] = {"recording": [], "resynthesis": [], "voiceloom": []}
+    for line in found:
+        text, recording = line["text"], line["recording"]
+
+        def judged(heard: str, text: str = text, recording: str = recording) -> tuple:
+            return *judges.word_errors(text, heard), judges.failed(text, heard, recording)
+
+        own = [judged(heard) for heard in line["voiceloom"].values()]
+        recorded, again = judged(recording), judged(line["resynthesis"])
+        for kind, values in zip(kinds, ([recorded], [again], own), strict=True):
+            kinds[kind] += values
+        wrong, failed = sum(r[0] for r in own) / len(own), sum(r[2] for r in own)
+        rows.append(
+            f"| {text} | {recorded[0]} of {recorded[1]} | {again[0]} | {int(again[2])} | "
+            f"{wrong:.1f} | {failed} of {len(own)} |"
+        )
+    rows += ["", "| | readings | words wrong, % | failed, % |", "|---|--:|--:|--:|"]
+    for kind, values in kinds.items():
+        errors, words, failed = (list(column) for column in zip(*values, strict=True))
+        rows.append(
+            f"| {kind} | {len(values)} | {judges.bootstrap(errors, words).written(1, 100)} | "
+            f"{judges.bootstrap(failed).written(1, 100)} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("experiments/results/hard"))
+    parser.add_argument("--weights", type=Path, help="folder (default: the repository's)")
+    parser.add_argument("--corpora", type=Path, default=CORPORA)
+    parser.add_argument("--asr", type=Path, default=JUDGES / "whisper-base")
+    args = parser.parse_args(arguments)
+    transcriber = judges.Transcriber(args.asr, cache=JUDGES / "cache")
+    found = read(voiceloom.load(args.weights), transcriber, args.corpora / "synthetic")
+    report.write(args.out, markdown(found), found)
+
+
+if __name__ == "__main__":
+    main()
