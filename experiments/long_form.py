@@ -2,10 +2,12 @@
 
     python -m experiments.long_form --out experiments/results/long_form
 
-Five readings of one long text (held-out sentences, joined) in five voices, each a single stream.
-Every sentence is cut out by the stream's own timestamps and judged: word errors, rate (units a
-second), level, likeness to the voice's reference. A line is laid through each measure over time,
-all readings together; its slope should have zero inside its interval (bootstrap over sentences).
+Five readings of the same held-out sentences in five voices, each a single stream that begins a
+fifth further on in them, so that what a sentence is like does not pass for its time. Every sentence
+is cut out by the stream's own timestamps and judged: word errors, rate (units a second), level,
+likeness to the voice's reference. A line is laid through each measure over time, beside a mean of
+every voice and of every sentence; its slope should have zero inside its interval (bootstrap over
+sentences, all readings of one together).
 """
 
 import argparse
@@ -39,6 +41,7 @@ class Sentence(NamedTuple):
     """One sentence of a reading, judged."""
 
     voice: str
+    number: int  # which of the sentences
     time_s: float
     words: int
     errors: float  # per cent
@@ -68,6 +71,7 @@ def cut(speech: Chunk, sentences: Sequence[str], joined: str) -> list[tuple[str,
 
 def judge(
     pieces: Sequence[tuple[str, Waveform, int]],
+    numbers: Sequence[int],
     voice: str,
     reference: np.ndarray,
     transcriber: judges.Transcriber,
@@ -75,7 +79,7 @@ def judge(
 ) -> list[Sentence]:
     """The sentences of one reading."""
     found, time_s = [], 0.0
-    for text, sound, units in tqdm(pieces, voice):
+    for number, (text, sound, units) in zip(numbers, tqdm(pieces, voice), strict=True):
         heard = transcriber.transcribe(sound.samples, sound.sample_rate)
         errors, words = judges.word_errors(text, heard)
         power = sound.samples**2
@@ -83,7 +87,7 @@ def judge(
         like = float(speakers.embed(sound.samples, sound.sample_rate) @ reference)
         found.append(
             Sentence(
-                voice, time_s, words, 100 * errors / words, units / sound.duration_s,
+                voice, number, time_s, words, 100 * errors / words, units / sound.duration_s,
                 float(10 * np.log10(loud)), like,
             )
         )  # fmt: skip
@@ -94,18 +98,19 @@ def judge(
 def slope(
     found: Sequence[Sentence], measure: str, resamples: int = 2000, seed: int = 0
 ) -> judges.Interval:
-    """Change in ten minutes, each reading about its own mean, with its 95 % interval."""
+    """Change in ten minutes, whatever voice and sentence, with its 95 % interval."""
+    numbers = np.array([s.number for s in found])
     voices = np.array([s.voice for s in found])
-    times = np.array([s.time_s for s in found]) / 600
-    values = np.array([getattr(s, measure) for s in found], float)
-    for voice in set(voices):
-        own = voices == voice
-        times[own] -= times[own].mean()
-        values[own] -= values[own].mean()
-    rng = np.random.default_rng(seed)
-    fit = lambda t, v: float(t @ v / (t @ t))  # noqa: E731
-    draws = [fit(times[i], values[i]) for i in rng.integers(0, len(times), (resamples, len(times)))]
-    return judges.Interval(fit(times, values), *np.percentile(draws, [2.5, 97.5]))
+    means = np.concatenate([x[:, None] == np.unique(x) for x in (numbers, voices)], axis=1)
+    both = [[s.time_s / 600, getattr(s, measure)] for s in found]
+    around = np.array(both) - means @ np.linalg.lstsq(means.astype(float), both, rcond=None)[0]
+    times, values = around.T
+    # Of a sentence, all readings: they are not independent.
+    own = np.unique(numbers)[:, None] == numbers
+    products, squares = own @ (times * values), own @ times**2
+    drawn = np.random.default_rng(seed).integers(0, len(own), (resamples, len(own)))
+    draws = products[drawn].sum(axis=1) / squares[drawn].sum(axis=1)
+    return judges.Interval(products.sum() / squares.sum(), *np.percentile(draws, [2.5, 97.5]))
 
 
 def markdown(found: Sequence[Sentence]) -> str:
@@ -157,19 +162,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     transcriber = judges.Transcriber(args.asr, cache=JUDGES / "cache")
     speakers = judges.SpeakerEncoder(args.speakers)
     clips = read_clips(args.corpora, "agent") + read_clips(args.corpora, "val")
+    # The teacher's readings say about how long ours will be.
+    ends_s = np.cumsum([line["seconds"] / line["speed"] for line in lines])
+    texts = [line["text"].strip() for line in lines]
+    texts = texts[: np.searchsorted(ends_s, 60 * args.minutes) + 1]
     found: list[Sentence] = []
     for seed, voice in enumerate(VOICES):
-        chosen, seconds = [], 0.0
-        for line in lines:  # the teacher's reading says about how long it will be
-            if seconds < 60 * args.minutes:
-                chosen.append(line["text"].strip())
-                seconds += line["seconds"] / line["speed"]
+        numbers = np.roll(np.arange(len(texts)), -seed * len(texts) // len(VOICES)).tolist()
+        chosen = [texts[number] for number in numbers]
         joined = " ".join(chosen)
         speech = synth.say(joined, voice, seed=seed)
         known = next(clip for clip in clips if clip.speaker == voice)
         heard = Waveform.load(known.compare_with)
         reference = speakers.embed(heard.samples, heard.sample_rate)
-        found += judge(cut(speech, chosen, joined), voice, reference, transcriber, speakers)
+        pieces = cut(speech, chosen, joined)
+        found += judge(pieces, numbers, voice, reference, transcriber, speakers)
     report.write(
         args.out, markdown(found), [sentence._asdict() for sentence in found], picture(found)
     )

@@ -82,14 +82,18 @@ def test_sentences_are_cut_where_their_first_phone_begins():
 
 def test_a_drift_is_found_and_none_is_made_up():
     rng = np.random.default_rng(0)
+    # The second reading begins in the middle; the last twenty sentences are loud ones.
     made = [
-        Sentence(voice, 6.0 * i, 10, errors=5 + base + rng.normal(), rate=10 + i / 100,
-                 level_db=-20 + rng.normal(), likeness=0.8)
-        for base, voice in enumerate("ab") for i in range(100)
+        Sentence(voice, number, 6.0 * i, 10, errors=5 + base + rng.normal(), rate=10 + i / 100,
+                 level_db=-20 + 3 * (number >= 80) + rng.normal() / 10, likeness=0.8)
+        for base, voice in enumerate("ab")
+        for i, number in enumerate(np.roll(np.arange(100), -50 * base))
     ]  # fmt: skip
     rate, errors = long_form.slope(made, "rate"), long_form.slope(made, "errors")
+    level = long_form.slope(made, "level_db")
     assert rate.mean == pytest.approx(1.0, abs=1e-6)
     assert errors.low < 0 < errors.high
+    assert level.low < 0 < level.high and level.high < 0.2
     assert "| rate, units a second |" in long_form.markdown(made)
     assert len(long_form.picture(made).axes) == 4
 
