@@ -9,8 +9,9 @@ float32 on the released bfloat16 weights: the very ones that will decode the lan
 
 `--speed 0.88` plays every clip at that speed first: pitch, formants and rate move together, which
 makes a further speaker of each (its labels and name follow). Data binds the language model before
-compute does, and this is the cheapest data there is. `--elsewhere 1` draws for every speaker
-another vocal tract and pitch (`experiments.people`), a microphone and a room (`experiments.rooms`).
+compute does, and this is the cheapest data there is. `--tempo 1.3` keeps pitch and formants: those
+who speak fast. `--elsewhere 1` draws for every speaker another vocal tract and pitch
+(`experiments.people`), a microphone and a room (`experiments.rooms`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,13 @@ def at_speed(record: dict, speed: float) -> dict:
     """The record played `speed` times as fast, as another speaker's."""
     samples = soxr.resample(record["samples"], SAMPLE_RATE * speed, SAMPLE_RATE)
     return _another(record, f"{speed:g}", samples, 1 / speed, speed)
+
+
+def at_tempo(record: dict, tempo: float) -> dict:
+    """The record spoken `tempo` times as fast, as another speaker's: one who always does."""
+    fast = people.Person(formants=1.0, pitch=1.0, liveliness=1.0, length=1 / tempo)
+    samples = people.heard(record["samples"], fast, SAMPLE_RATE)
+    return _another(record, f"tempo_{tempo:g}", samples, fast.length, 1.0)
 
 
 def elsewhere(record: dict, seed: int) -> dict:
@@ -106,11 +114,14 @@ def main():
     )
     further = parser.add_mutually_exclusive_group()
     further.add_argument("--speed", type=float, help="0.8-1.25: further speakers")
+    further.add_argument("--tempo", type=float, help="0.7-1.4: who speaks so much faster")
     further.add_argument("--elsewhere", type=int, metavar="SEED", help="further places")
     args = parser.parse_args()
     changed = None
     if args.speed is not None:
         changed = functools.partial(at_speed, speed=args.speed)
+    if args.tempo is not None:
+        changed = functools.partial(at_tempo, tempo=args.tempo)
     if args.elsewhere is not None:
         changed = functools.partial(elsewhere, seed=args.elsewhere)
     tokenise(args.source, args.out, args.codec, changed)

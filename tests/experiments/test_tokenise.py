@@ -9,7 +9,7 @@ from flax import nnx
 
 from codec import Codec, Config
 from data.records import Reader, Writer, read_meta, to_int16
-from experiments.tokenise import at_speed, elsewhere, tokenise
+from experiments.tokenise import at_speed, at_tempo, elsewhere, tokenise
 from voiceloom import weights
 
 CFG = Config(
@@ -71,6 +71,17 @@ def test_speed_moves_the_pitch():
     fast = at_speed(dict(id="t", speaker="s", samples=tone, bandwidth_hz=8000.0), 1.2)["samples"]
     hz = np.fft.rfft(fast * np.hanning(len(fast)))
     assert abs(np.argmax(np.abs(hz)) * 24_000 / len(fast) - 240) < 3
+
+
+def test_tempo_leaves_the_pitch():
+    t = np.arange(24_000) / 24_000
+    tone = sum(np.sin(2 * np.pi * 150 * k * t) / k for k in range(1, 9)).astype(np.float32) / 4
+    record = dict(id="t", speaker="s", samples=tone, bandwidth_hz=8e3, bounds_s=np.ones(2, "f"))
+    fast = at_tempo(record, 1.25)
+    assert len(fast["samples"]) == 19_200 and fast["speaker"] == "s@tempo_1.25"
+    np.testing.assert_allclose(fast["bounds_s"], 0.8)
+    hz = np.abs(np.fft.rfft(fast["samples"] * np.hanning(19_200)))
+    assert abs(np.argmax(hz) * 24_000 / 19_200 - 150) < 4
 
 
 def test_a_speaker_is_elsewhere_with_all_of_his_clips():
