@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SHELL := bash
 
-.PHONY: demo test lint evaluate judges corpora codes speech notebooks clean
+.PHONY: demo test lint evaluate judges corpora codes speech people notebooks clean
 
 demo: $(VENV)/.base
 	$(BIN)/python -m voiceloom.demo
@@ -70,6 +70,27 @@ speech: $(VENV)/.prepare
 	for place in 1 2 3 4 5 6 7 8; do $(BIN)/python -m experiments.tokenise \
 	  runs/records/crowd_text_aligned runs/codes/crowd_elsewhere_$$place --elsewhere $$place \
 	  || exit 1; done
+
+# What `experiments/lm_people.py` reads beside: 250 people (speechocean762, whose authors give it away
+# for any purpose; those are kept whose text the aligner finds), still more of the teacher's voices,
+# who speaks fast, and all of them as other people elsewhere.
+people: $(VENV)/.prepare
+	git clone --depth 1 https://github.com/jimbozhang/speechocean762 runs/speechocean762
+	$(BIN)/python -m data.prepare runs/speechocean762 --format kaldi --accent us --split train \
+	  --out runs/records/speechocean
+	$(BIN)/python -m experiments.align --records runs/records/speechocean \
+	  --out runs/records/speechocean_aligned
+	OMP_NUM_THREADS=1 runs/teacher/venv/bin/python experiments/teacher_voices.py \
+	  --work runs/teacher --out runs/synthetic_4 --seed 4 --count 1015
+	$(BIN)/python -m data.prepare runs/synthetic_4 --format manifest --out runs/records/synthetic_4
+	$(BIN)/python -m experiments.tokenise runs/records/synthetic_4 runs/codes/synthetic_4
+	$(BIN)/python -m experiments.tokenise runs/records/speechocean_aligned runs/codes/speechocean
+	$(BIN)/python -m experiments.tokenise runs/records/synthetic runs/codes/synthetic_tempo_1.3 \
+	  --tempo 1.3
+	for place in synthetic:2 synthetic:3 synthetic_2:1 synthetic_4:1 synthetic_4:2 \
+	    speechocean_aligned:1 speechocean_aligned:2 speechocean_aligned:3; do \
+	  name=$${place%:*}; $(BIN)/python -m experiments.tokenise runs/records/$$name \
+	  runs/codes/$${name%_aligned}_elsewhere_$${place#*:} --elsewhere $${place#*:} || exit 1; done
 
 notebooks: $(VENV)/.dev
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb

@@ -1,4 +1,4 @@
-"""The released LM: the default model on all the speech there is, for longer.
+"""The default model on all of the synthetic speech and the people who order coffee, for longer.
 
     make codes speech
     python -m experiments.train --config=experiments/lm_long.py --workdir=runs/lm

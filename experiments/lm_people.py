@@ -1,8 +1,10 @@
-"""The released LM: further on from `lm_voices.py`, with 245 more people, on an accelerator.
+r"""The released LM: further on from `lm_voices.py`, with 245 more people, on an accelerator.
 
     make codes speech people
+    python -m voiceloom.export lm runs/lm_voices --out runs/release_2   # beside a copy of the codec
     python -m experiments.train --config=experiments/lm_people.py --workdir=runs/lm_people
-    python -m voiceloom.export lm runs/lm_people --codes runs/codes/synthetic runs/codes/synthetic_3
+    python -m voiceloom.export lm runs/lm_people --calibrate \
+      --codes runs/codes/synthetic runs/codes/synthetic_3
 
 A clone of a person nobody had trained on was a third of the way there, and 38 people were all that
 had been heard. Their number binds (LOG.md), and compute does not once an H100 is at hand: it makes
@@ -31,6 +33,6 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     )
     config.data.batch = 64
     with config.unlocked():
-        config.init_from = "runs/release_voices"
-    config.optimizer.warmup = 300
+        config.init_from = "runs/release_2"
+    config.steps, config.optimizer.warmup = 8_000, 300
     return config

@@ -1,4 +1,4 @@
-"""The released LM: further on from `lm_long.py`, with more voices, from more places.
+"""Further on from `lm_long.py`, with more voices, from more places.
 
     python -m voiceloom.export lm runs/lm --out runs/release_long   # beside a copy of the codec
     python -m experiments.train --config=experiments/lm_voices.py --workdir=runs/lm_voices

@@ -6,22 +6,25 @@
     python -m experiments.entropy runs/entropy
     python -m experiments.train --config=experiments/lm_base.py --workdir=runs/lm
     python -m voiceloom.export lm runs/lm --codes runs/codes/synthetic
+    python -m voiceloom.export lm runs/lm_people --calibrate --codes runs/codes/synthetic
     python -m voiceloom.export voices --codes runs/codes/synthetic   # those alone
 
 The order matters: the codec is rounded to bfloat16 first, and codes are made by those very weights,
 so that the language model learns what the released codec will decode. Exporting a language model
 binds it to the codec that is already in the folder, makes its named voices from the training clips,
-measures on them how long a phone can last, and writes the model card.
+measures on them how long a phone can last, and writes the model card. A run that is longer than the
+one that sampling was tuned on is calibrated (`lm.calibration`).
 """
 
 import argparse
 import dataclasses
+import itertools
 import json
 import math
 import pathlib
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import ml_collections
@@ -31,6 +34,7 @@ from orbax.checkpoint import v1 as ocp
 import lm
 from codec.task import CodecTask
 from data import prosody, records, utterances
+from lm.calibration import calibrated
 from lm.task import LMTask
 from voiceloom import weights
 from voiceloom.engine import Engine, mean_voice
@@ -64,13 +68,19 @@ def codec_of(codes: Sequence[pathlib.Path], folder: pathlib.Path) -> str:
     return codec_hash
 
 
-def export_lm(run: pathlib.Path, codes: Sequence[pathlib.Path], folder: pathlib.Path) -> str:
+def export_lm(
+    run: pathlib.Path, codes: Sequence[pathlib.Path], folder: pathlib.Path, calibrate: bool = False
+) -> str:
     """Writes the LM of a run and its voices beside the codec in a folder; returns its hash."""
     codec_hash = codec_of(codes, folder)
     task = LMTask(run_config(run))
     step, params = load_ema(run, task)
+    about = {"run": run.name, "step": step}
+    if calibrate:
+        params, factors = calibrated(params, held_out_losses(task))
+        about["heads"] = ", ".join(f"{head} {factor:.2f}" for head, factor in factors.items())
     cfg = with_dwells(task.cfg, codes) if codes else task.cfg
-    lm_hash = weights.save_lm(folder, cfg, params, codec_hash, {"run": run.name, "step": step})
+    lm_hash = weights.save_lm(folder, cfg, params, codec_hash, about)
     export_voices(codes, folder)
     return lm_hash
 
@@ -86,6 +96,22 @@ def export_voices(codes: Sequence[pathlib.Path], folder: pathlib.Path) -> list[s
             voices.append(Voice.mix(name, {read[part]: share for part, share in parts.items()}))
     weights.save_voices(folder, voices, lm_hash)
     return [voice.name for voice in voices]
+
+
+def held_out_losses(task: LMTask, rows: int = 96) -> Callable[[dict], dict[str, float]]:
+    """What `calibrated` asks of parameters, on the first held-out rows of a task."""
+    count = max(1, rows // task.config.data.batch)
+    batches = list(itertools.islice(task.dataset("val"), count))
+    step = jax.jit(task.eval_step)
+
+    def losses(params: dict) -> dict[str, float]:
+        found = [step(params, batch) for batch in batches]
+        mean = lambda name: float(np.mean([np.mean(one[name]) for one in found]))  # noqa: E731
+        books = [mean(f"book_{q + 1}") for q in range(task.cfg.books)]
+        prosody = {"prosody": mean("prosody")} if task.cfg.pitches else {}
+        return {"advance": mean("advance"), "first": books[0], "depth": sum(books[1:])} | prosody
+
+    return losses
 
 
 def with_dwells(cfg: lm.Config, codes: Sequence[pathlib.Path]) -> lm.Config:
@@ -185,8 +211,10 @@ The codec writes {rate} frames a second at 24 kHz; the language model writes {bo
 
 ## Data and licences
 
-- Synthetic English in 443 voices and mixtures of voices (the codec: 143), made with Kokoro-82M
+- Synthetic English in 600 voices and mixtures of voices (the codec: 143), made with Kokoro-82M
   (Apache-2.0) from LJSpeech's transcripts (public domain) and our own sentences.
+- speechocean762: 234 people who read English as a second language, half of them children; free for
+  any purpose, Apache-2.0. The language model only.
 - Asterisk's core prompts, English, Spanish, French (CC-BY-SA 3.0), Italian and Russian (CC-BY 3.0).
   Weights trained on them carry these attributions: Allison Smith, June Wallack, Carlo.
 - dataset-voice-kerstin, German (CC0). Picovoice's speech-to-intent benchmark (Apache-2.0).
@@ -216,6 +244,9 @@ def main() -> None:
         default=[],
         help="code records to name voices from and to measure the longest dwells on",
     )
+    parser.add_argument(
+        "--calibrate", action="store_true", help="scale the heads on the run's held-out speech"
+    )
     parser.add_argument("--figures", type=pathlib.Path, help="Markdown table for the model card")
     parser.add_argument("--out", type=pathlib.Path, default=weights.DEFAULT)
     args = parser.parse_args()
@@ -224,7 +255,8 @@ def main() -> None:
     if args.what == "codec":
         print(f"codec {export_codec(args.run, args.out)[:12]} in {args.out}")
     if args.what == "lm":
-        print(f"LM {export_lm(args.run, args.codes, args.out)[:12]} in {args.out}")
+        lm_hash = export_lm(args.run, args.codes, args.out, args.calibrate)
+        print(f"LM {lm_hash[:12]} in {args.out}")
     if args.what == "voices":
         print(f"{len(export_voices(args.codes, args.out))} voices in {args.out}")
     if args.what != "codec":

@@ -62,7 +62,7 @@ def path(corpus, tmp_path_factory):
     config.data.train = config.data.held_out = (str(folder / "codes"),)
     config.data.update(voice_s=(0.5, 1.0), frames=48, units=48)
     train(config, folder / "lm")
-    export.export_lm(folder / "lm", [folder / "codes"], folder / "release")
+    export.export_lm(folder / "lm", [folder / "codes"], folder / "release", calibrate=True)
     export.write_card(folder / "release", "| a figure |")
     return folder
 
