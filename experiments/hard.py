@@ -39,6 +39,11 @@ def read(synth, transcriber: judges.Transcriber, folder: Path) -> list[dict]:
     return found
 
 
+def judged(text: str, heard: str, recording: str) -> tuple[int, int, bool]:
+    """Words wrong, words there are, and whether the reading failed beside the teacher's."""
+    return *judges.word_errors(text, heard), judges.failed(text, heard, recording)
+
+
 def markdown(found: Sequence[dict]) -> str:
     """The table: a line a sentence, and how many of all readings failed."""
     rows = [
@@ -48,12 +53,9 @@ def markdown(found: Sequence[dict]) -> str:
     kinds: dict[str, list[tuple]] = {"recording": [], "resynthesis": [], "voiceloom": []}
     for line in found:
         text, recording = line["text"], line["recording"]
-
-        def judged(heard: str, text: str = text, recording: str = recording) -> tuple:
-            return *judges.word_errors(text, heard), judges.failed(text, heard, recording)
-
-        own = [judged(heard) for heard in line["voiceloom"].values()]
-        recorded, again = judged(recording), judged(line["resynthesis"])
+        own = [judged(text, heard, recording) for heard in line["voiceloom"].values()]
+        recorded = judged(text, recording, recording)
+        again = judged(text, line["resynthesis"], recording)
         for kind, values in zip(kinds, ([recorded], [again], own), strict=True):
             kinds[kind] += values
         wrong, failed = sum(r[0] for r in own) / len(own), sum(r[2] for r in own)

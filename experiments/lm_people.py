@@ -8,7 +8,7 @@ r"""The released LM: further on from `lm_voices.py`, with 245 more people, on an
 
 A clone of a person nobody had trained on was a third of the way there, and 38 people were all that
 had been heard. Their number binds (LOG.md), and compute does not once an H100 is at hand: it makes
-57 steps of 64 rows a second, two cores together 1.4 of 8.
+60 steps of 64 rows a second, two cores together 1.4 of 8.
 """
 
 import ml_collections
