@@ -9,6 +9,7 @@ A resampled file keeps the mark of its origin: `bandwidth_hz` is the highest fre
 sound, so that a loss or a metric need not ask for what a 16 kHz recording never had.
 """
 
+import itertools
 import os
 from typing import NamedTuple
 
@@ -95,6 +96,29 @@ def sounding(samples: Float[np.ndarray, " S"], sample_rate: int) -> list[Span]:
         Span(int(start), int(min(stop, len(samples))))
         for start, stop in zip(edges[::2], edges[1::2], strict=True)
     ]
+
+
+def cuts(samples: Float[np.ndarray, " S"], sample_rate: int, longest_s: float) -> list[Span]:
+    """Pieces of a long recording, in order: cut in silence, each at most `longest_s` long.
+
+    The longest piece is parted in the longest silence of its middle half, until none is too long;
+    one that sounds all through its middle is left as it is.
+    """
+    sounds = sounding(samples, sample_rate)
+    silences = [Span(a.stop, b.start) for a, b in itertools.pairwise(sounds)]
+    whole, pieces = [Span(0, len(samples))], []
+    while whole:
+        piece = whole.pop()
+        size = piece.stop - piece.start
+        first, last = piece.start + size / 4, piece.stop - size / 4
+        inside = [s for s in silences if first < s.start and s.stop < last]
+        if size <= longest_s * sample_rate or not inside:
+            pieces.append(piece)
+            continue
+        silence = max(inside, key=lambda s: s.stop - s.start)
+        middle = (silence.start + silence.stop) // 2
+        whole += [Span(middle, piece.stop), Span(piece.start, middle)]
+    return pieces
 
 
 def trim(

@@ -3,6 +3,7 @@
     manifest  manifest.jsonl, one object a line: audio, id, speaker, language, text, split, ...
     ljspeech  metadata.csv (id|text|normalised text) beside wavs/
     libritts  SUBSET/SPEAKER/CHAPTER/*.wav with *.normalized.txt; also LibriTTS-R
+    librispeech  SPEAKER-CHAPTER-NUMBER.flac in any folders, without texts
     vctk      wav48_silence_trimmed/pNNN/*_mic1.flac with txt/pNNN/*.txt
     kaldi     wav.scp, text and utt2spk, as those of `speechocean762`: all, or one set a folder
     folder    any audio files, each with or without a .txt of the same name; a sub-folder, a speaker
@@ -100,6 +101,25 @@ def libritts(root: Path) -> Listing:
             yield Clip(audio, audio.stem, speaker, "en", text, split, accent="us")
 
 
+def librispeech(root: Path) -> Listing:
+    """Clips of LibriSpeech or a part of it; split by its folders train-*, dev-*, test-*, if any.
+
+    Its transcripts have capitals only and no punctuation, from which nobody learns where to pause:
+    a recogniser writes better ones (`data.prepare --transcribe`), so none are given here.
+    """
+    found = False
+    for audio in sorted(root.rglob("*-*-*.flac")):
+        speaker, *rest = audio.stem.split("-")
+        if not (speaker.isdigit() and len(rest) == 2):
+            continue
+        found = True
+        subset = [_SUBSETS.get(name.partition("-")[0]) for name in audio.relative_to(root).parts]
+        split = next(filter(None, subset), None)
+        yield Clip(audio, audio.stem, speaker, "en", split=split, accent="us")
+    if not found:
+        raise CorpusError(f"{root}: no SPEAKER-CHAPTER-NUMBER.flac in it; give its folder")
+
+
 def vctk(root: Path) -> Listing:
     """Clips of VCTK 0.92 by its first microphone; mostly British English."""
     for speaker in _folders(_require(root, "wav48_silence_trimmed")):
@@ -179,6 +199,7 @@ FORMATS: dict[str, Callable[[Path], Listing]] = {
     "manifest": manifest,
     "ljspeech": ljspeech,
     "libritts": libritts,
+    "librispeech": librispeech,
     "vctk": vctk,
     "kaldi": kaldi,
     "folder": folder,

@@ -3,7 +3,8 @@
 Every clip is decoded, mixed to mono, brought to 24 kHz, cut to 30 ms of silence before the sound
 and 200 ms after it, and stored with its text and, where the corpus has them, its phones and their
 times. A clip that cannot be used is skipped with name and reason in `report.jsonl`. `--transcribe`
-writes the texts of English clips that have none (`data.recognizer`).
+writes the texts of English clips that have none (`data.recognizer`), however long they are: what
+is longer than a row of the language model is cut at its pauses.
 
 Work goes on in `FOLDER.partial`, split by split, and becomes `FOLDER` in one rename at the end. A
 run that was killed goes on after its last finished split; a run on a finished folder changes
@@ -11,6 +12,7 @@ nothing.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import shutil
@@ -30,6 +32,7 @@ from data.phones import boundary_class, units_from_labels
 from data.recognizer import Recognizer
 
 MAX_S = 60.0
+PIECE_S = 12.0  # a row of the language model has 12.8 s
 _LEAST_PHONE_S = 0.025  # one step of the synthetic corpus' labels
 SPLITS = ("train", "val", "test")
 # Layouts that have a text to every clip: one without is a mistake there.
@@ -58,7 +61,7 @@ def prepare(
         language: Of clips whose corpus does not say.
         accent: "us" or "gb", of English clips whose corpus does not say.
         shards: Files to each split.
-        transcribe: Write the text of clips that have none.
+        transcribe: Write the text of clips that have none, in pieces of at most `PIECE_S`.
     """
     partial = out.with_name(out.name + ".partial")
     asked = {
@@ -102,8 +105,9 @@ def prepare(
             for result in tqdm(results, name, len(clips), unit="clip"):
                 if isinstance(result, Skip):
                     refused.append(result)
-                else:
-                    writer.write(result)
+                    continue
+                for piece in result:
+                    writer.write(piece)
             writer.facts["skipped"] = refused
 
     meta = records.read_meta(partial)
@@ -119,8 +123,25 @@ def prepare(
     return meta
 
 
+def pieces(clip: Clip, recognizer: Recognizer | None) -> Iterator[tuple[Clip, audio.Audio]]:
+    """The clip and its sound; in pieces if it is long and has no text yet.
+
+    Raises:
+        ValueError: The audio is of no use.
+    """
+    free = recognizer is not None and not clip.text
+    sound = audio.load(clip.path, max_s=None if free else MAX_S)
+    if not free or len(sound.samples) <= PIECE_S * sound.sample_rate:
+        yield clip, sound
+        return
+    for i, (start, stop) in enumerate(audio.cuts(sound.samples, sound.sample_rate, PIECE_S)):
+        piece = dataclasses.replace(clip, id=f"{clip.id}_{i}")
+        yield piece, sound._replace(samples=sound.samples[start:stop])
+
+
 def record(
     clip: Clip,
+    sound: audio.Audio,
     split: str,
     language: str = "",
     accent: str = "",
@@ -129,9 +150,8 @@ def record(
     """The record of a clip, its text from `recognizer` where it has none.
 
     Raises:
-        ValueError: The audio is of no use, or the labels do not fit it.
+        ValueError: The labels do not fit the sound.
     """
-    sound = audio.load(clip.path, max_s=MAX_S)
     start, stop = audio.trim(sound.samples, sound.sample_rate)
     language = clip.language or language
     result = {
@@ -185,10 +205,11 @@ def _results(
     language: str,
     accent: str,
     recognizer: Recognizer | None,
-) -> Iterator[records.Record | Skip]:
-    def one(clip: Clip) -> records.Record | Skip:
+) -> Iterator[list[records.Record] | Skip]:
+    def one(clip: Clip) -> list[records.Record] | Skip:
         try:
-            return record(clip, split, language, accent, recognizer)
+            parts = pieces(clip, recognizer)
+            return [record(*part, split, language, accent, recognizer) for part in parts]
         except ValueError as error:
             return Skip(str(clip.path), str(error).removeprefix(f"{clip.path}: "))
 

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import soundfile
@@ -93,3 +95,22 @@ def test_sounding_finds_a_pause_and_ignores_loudness():
     for gain in (1.0, 0.01):
         spans = np.array(audio.sounding(gain * samples, RATE)) / RATE
         np.testing.assert_allclose(spans, [[0, 0.5], [1.0, 1.25]], atol=0.006)
+
+
+def test_cuts_are_in_silence_and_no_piece_is_too_long():
+    words = [np.concatenate([tone(0.8), np.zeros(round(gap * RATE), "f4")]) for gap in GAPS]
+    samples = np.concatenate(words)
+    pieces = audio.cuts(samples, RATE, 3.0)
+    assert pieces[0].start == 0 and pieces[-1].stop == len(samples)
+    assert all(a.stop == b.start for a, b in itertools.pairwise(pieces))
+    assert max(piece.stop - piece.start for piece in pieces) <= 3.0 * RATE
+    assert all(samples[piece.stop - 1] == 0 for piece in pieces)
+    # First in the longest silence of the middle half, not in the longest of all.
+    assert any(piece.stop / RATE == pytest.approx(4.1, abs=0.01) for piece in pieces)
+
+
+def test_cuts_leave_what_has_no_silence():
+    assert audio.cuts(tone(5.0), RATE, 3.0) == [(0, 5 * RATE)]
+
+
+GAPS = 0.6, 0.1, 0.1, 0.2, 0.1, 0.1, 0.1, 0.1  # seconds after every word

@@ -84,3 +84,15 @@ def test_folder_takes_audio_with_and_without_text(tmp_path):
 def test_a_wrong_folder_is_an_error_that_names_it(tmp_path, layout):
     with pytest.raises(corpora.CorpusError, match="absent"):
         list(corpora.FORMATS[layout](tmp_path / "absent"))
+
+
+def test_librispeech_tells_reader_and_split_by_names(tmp_path):
+    one = touch(tmp_path / "dev-clean/84/121123/84-121123-0000.flac")
+    two = touch(tmp_path / "some/1034-121119-0000.flac")
+    touch(tmp_path / "some/a-b-c.flac")
+    assert list(corpora.librispeech(tmp_path)) == [
+        Clip(one, one.stem, "84", "en", split="val", accent="us"),
+        Clip(two, two.stem, "1034", "en", accent="us"),
+    ]
+    with pytest.raises(corpora.CorpusError, match=r"no SPEAKER-CHAPTER-NUMBER\.flac"):
+        list(corpora.librispeech(tmp_path / "dev-clean/84/empty"))

@@ -7,6 +7,7 @@ import soundfile
 
 from data import corpora, prepare, records
 from data.phones import SYMBOLS
+from data.recognizer import Recognizer
 from data.records import Reader, RecordError
 
 RATE = 24_000
@@ -167,11 +168,11 @@ def test_a_finished_folder_is_left_alone(corpus, tmp_path):
 def test_a_stopped_run_looks_unfinished_and_goes_on(corpus, tmp_path, monkeypatch):
     out, real, decoded = tmp_path / "out", prepare.record, []
 
-    def stop_in_val(clip, split, *rest):
+    def stop_in_val(clip, sound, split, *rest):
         decoded.append(clip.id)
         if split == "val" and len(decoded) == 4:
             raise KeyboardInterrupt
-        return real(clip, split, *rest)
+        return real(clip, sound, split, *rest)
 
     monkeypatch.setattr(prepare, "record", stop_in_val)
     with pytest.raises(KeyboardInterrupt):
@@ -190,7 +191,7 @@ def test_a_stopped_run_looks_unfinished_and_goes_on(corpus, tmp_path, monkeypatc
 
 
 def test_other_arguments_begin_anew(corpus, tmp_path, monkeypatch):
-    def stop(clip, split, *_):
+    def stop(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -205,6 +206,25 @@ def test_nothing_usable_is_an_error(tmp_path):
     with pytest.raises(corpora.CorpusError, match="no usable clip.*report.jsonl"):
         prepare.prepare(tmp_path / "a", "folder", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_long_recordings_without_text_come_in_pieces(tmp_path, monkeypatch):
+    recording = np.tile(sound(lead_s=0.3, seconds=2.0, tail_s=0.0), 30)  # 69 s
+    save(tmp_path / "in/me/talk.wav", recording)
+    save(tmp_path / "in/me/read.wav", recording[: 20 * RATE], text="What I have read.")
+    monkeypatch.setattr(Recognizer, "__init__", lambda self: None)
+    monkeypatch.setattr(Recognizer, "__call__", lambda self, heard: f"{len(heard)} samples.")
+    meta = prepare.prepare(
+        tmp_path / "in", "folder", tmp_path / "out", split="train", transcribe=True
+    )
+    reader = Reader(tmp_path / "out", "train")
+    clips = {record["id"]: record for record in (reader[i] for i in range(len(reader)))}
+    assert clips.pop("me/read")["text"] == "What I have read."
+    assert list(clips) == [f"me/talk_{i}" for i in range(8)]  # halved thrice
+    for clip in clips.values():
+        assert clip["text"] == f"{len(clip['samples'])} samples."
+        assert len(clip["samples"]) <= prepare.PIECE_S * RATE
+    assert meta["splits"]["train"]["speakers"] == 1
 
 
 def test_command_line(corpus, tmp_path, monkeypatch, capsys):
