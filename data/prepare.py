@@ -45,6 +45,7 @@ def prepare(
     out: Path,
     *,
     split: str | None = None,
+    hold_out: int = 0,
     language: str = "",
     accent: str = "",
     shards: int = 1,
@@ -58,6 +59,7 @@ def prepare(
         out: Folder of the records.
         split: Put every clip into this one. By default the corpus' own, or where it has none 1 % of
             the clips each for val and test, by a hash of the id.
+        hold_out: Every so many speakers, by a hash of the name, go to the split test; 0 for none.
         language: Of clips whose corpus does not say.
         accent: "us" or "gb", of English clips whose corpus does not say.
         shards: Files to each split.
@@ -68,6 +70,7 @@ def prepare(
         "source": str(source.resolve()), "format": layout, "split": split, "language": language,
         "accent": accent, "shards": shards, "transcribe": transcribe,
     }  # fmt: skip
+    asked |= {"hold_out": hold_out} if hold_out else {}
     if out.exists():
         meta = records.read_meta(out)
         if meta.get("asked") != asked:
@@ -92,7 +95,9 @@ def prepare(
             skipped.append(item)
             continue
         seen.add(item.id)
-        by_split.setdefault(split or item.split or _split_of(item.id), []).append(item)
+        held = hold_out and zlib.crc32(item.speaker.encode()) % hold_out == 0
+        place = "test" if held else split or item.split or _split_of(item.id)
+        by_split.setdefault(place, []).append(item)
 
     recognizer = Recognizer() if transcribe else None
     for name, clips in by_split.items():
@@ -229,6 +234,9 @@ def main() -> None:
     parser.add_argument("--format", choices=corpora.FORMATS, required=True, dest="layout")
     parser.add_argument("--out", type=Path, required=True, help="folder of the records, a new one")
     parser.add_argument("--split", choices=SPLITS, help="put every clip into this split")
+    parser.add_argument(
+        "--hold-out", type=int, default=0, metavar="N", help="every Nth speaker goes to test"
+    )
     parser.add_argument("--language", default="", help="where the corpus does not say: en, de, ...")
     parser.add_argument("--accent", default="", choices=["", "us", "gb"], help="of English clips")
     parser.add_argument(

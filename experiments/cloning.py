@@ -1,6 +1,7 @@
-"""Whose voice is it? Speakers that were never trained on, each cloned from one clip.
+r"""Whose voice is it? Speakers that were never trained on, each cloned from one clip.
 
-    python -m experiments.cloning --out experiments/results/cloning
+    python -m experiments.cloning --out experiments/results/cloning \
+        --also readers=runs/records/readers
 
 For every test speaker: a voice from one clip, and in it the words of other clips (whisper-base
 writes those of the crowd). The judge of speakers (GE2E, in no training loss) compares each, beside
@@ -13,14 +14,18 @@ distance between "somebody else" and "the same through the codec" is covered:
 
 where each is a mean cosine: to the speaker, or to the other test speakers.
 
+`--also` measures further people: the test split of any records (`data.prepare`).
+
 Last, how often a recording of two people is noticed (`voiceloom.likeness`): halves of one clip, and
 halves of two speakers' clips put together.
 """
 
 import argparse
+import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 
@@ -31,6 +36,8 @@ from matplotlib import pyplot as plt
 from tqdm import tqdm
 
 import voiceloom
+from data.audio import SAMPLE_RATE
+from data.records import Reader, to_float
 from experiments import readings, report
 from voiceloom import judges
 from voiceloom.evaluate import CORPORA, JUDGES
@@ -45,14 +52,39 @@ ALIKE = 0.95  # cosine of a recording to its own speaker: two speakers so alike 
 KINDS = ("recording", "resynthesis", "clone")
 
 
-def by_speaker(folder: Path) -> dict[str, list[dict]]:
+class Clip(NamedTuple):
+    """A test clip."""
+
+    speaker: str
+    seconds: float
+    text: str | None
+    accent: str
+    load: Callable[[], Waveform]
+
+
+def clips_of(folder: Path) -> Iterator[Clip]:
+    """Those of a corpus with a manifest, or of records."""
+    if (folder / "manifest.jsonl").exists():
+        for line in readings.lines(folder, split="test"):
+            load = functools.partial(Waveform.load, folder / line["audio"])
+            accent = line.get("accent") or "us"
+            yield Clip(line["speaker"], line["seconds"], line["text"], accent, load)
+        return
+    reader = Reader(folder, "test")
+    for record in (reader[i] for i in range(len(reader))):
+        sound = Waveform(to_float(record["samples"]), SAMPLE_RATE)
+        accent, load = record["accent"] or "us", (lambda sound=sound: sound)
+        yield Clip(record["speaker"], sound.duration_s, record["text"], accent, load)
+
+
+def by_speaker(folder: Path) -> dict[str, list[Clip]]:
     """The test clips of every speaker who has a reference and clips to compare with."""
-    found: dict[str, list[dict]] = {}
-    for line in readings.lines(folder, split="test"):
-        if line["seconds"] >= LEAST_S:
-            found.setdefault(line["speaker"], []).append(line)
+    found: dict[str, list[Clip]] = {}
+    for clip in clips_of(folder):
+        if clip.seconds >= LEAST_S:
+            found.setdefault(clip.speaker, []).append(clip)
     for clips in found.values():  # the reference first: the longest of a usual length
-        clips.sort(key=lambda x: -x["seconds"] if x["seconds"] <= REFERENCE_S[1] else 0.0)
+        clips.sort(key=lambda x: -x.seconds if x.seconds <= REFERENCE_S[1] else 0.0)
     return {name: clips for name, clips in found.items() if len(clips) >= 3}
 
 
@@ -82,17 +114,15 @@ def measure(
     """What the judge says of recordings, resyntheses and clones of a set's test speakers."""
     clips = by_speaker(folder)
     embed = lambda sound: speakers.embed(sound.samples, sound.sample_rate)  # noqa: E731
-    load = lambda line: Waveform.load(folder / line["audio"])  # noqa: E731
     voices, made = [], {kind: ([], []) for kind in KINDS}
-    for number, lines in enumerate(tqdm(clips.values(), folder.name)):
-        reference, *rest = lines
+    for number, (reference, *rest) in enumerate(tqdm(clips.values(), folder.name)):
         # The first half is what the speaker sounds like, the second is judged beside the clone.
-        known = [embed(load(line)) for line in rest[: max(1, len(rest) // 2)][:8]]
+        known = [embed(clip.load()) for clip in rest[: max(1, len(rest) // 2)][:8]]
         voices.append(np.mean(known, axis=0))
-        voice = synth.voice(folder / reference["audio"], accent=reference.get("accent") or "us")
-        for i, line in enumerate(rest[max(1, len(rest) // 2) :][:each]):
-            sound = load(line)
-            text = line["text"] or transcriber.transcribe(sound.samples, sound.sample_rate)
+        voice = synth.voice(reference.load(), accent=reference.accent)
+        for i, clip in enumerate(rest[max(1, len(rest) // 2) :][:each]):
+            sound = clip.load()
+            text = clip.text or transcriber.transcribe(sound.samples, sound.sample_rate)
             again, clone = synth.codec_roundtrip(sound.samples), synth.say(text, voice, seed=i)
             for kind, one in zip(KINDS, (sound, again, clone), strict=True):
                 made[kind][0].append(embed(one))
@@ -112,9 +142,9 @@ def halves(
     """Likeness of the two halves of one speaker's clips, and of halves of different speakers'."""
     mean = np.mean([synth.voice(name).vector for name in synth.voices], axis=0)
     found = []
-    for name, lines in by_speaker(folder).items():
-        for line in [x for x in lines if x["seconds"] >= least_s][:each]:
-            sound = Waveform.load(folder / line["audio"])
+    for name, clips in by_speaker(folder).items():
+        for clip in [x for x in clips if x.seconds >= least_s][:each]:
+            sound = clip.load()
             parts = [Waveform(part, sound.sample_rate) for part in np.array_split(sound.samples, 2)]
             try:
                 found.append((name, [synth.voice(part).vector for part in parts]))
@@ -201,15 +231,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--corpora", type=Path, default=CORPORA)
     parser.add_argument("--speakers", type=Path, default=JUDGES / "resemblyzer" / "pretrained.pt")
     parser.add_argument("--asr", type=Path, default=JUDGES / "whisper-base")
+    parser.add_argument(
+        "--also", nargs="*", default=[], metavar="NAME=RECORDS", help="further people, by sets"
+    )
     parser.add_argument("--each", type=int, default=8, help="clips a speaker, at most")
     args = parser.parse_args(arguments)
     synth, speakers = voiceloom.load(args.weights), judges.SpeakerEncoder(args.speakers)
     transcriber = judges.Transcriber(args.asr, cache=JUDGES / "cache")
+    folders = {name: args.corpora / corpus for name, corpus in SETS.items()}
+    folders |= {name: Path(folder) for name, folder in (also.split("=", 1) for also in args.also)}
     found = {
-        name: measure(synth, speakers, args.corpora / corpus, transcriber, args.each)
-        for name, corpus in SETS.items()
+        name: measure(synth, speakers, folder, transcriber, args.each)
+        for name, folder in folders.items()
     }
-    parts = {name: halves(synth, args.corpora / corpus, args.each) for name, corpus in SETS.items()}
+    parts = {name: halves(synth, folder, args.each) for name, folder in folders.items()}
     numbers = {"speakers": found, "halves": parts}
     report.write(args.out, markdown(found) + noticed(parts), numbers, picture(found))
 

@@ -155,6 +155,19 @@ def test_a_corpus_without_splits_is_divided_by_id(tmp_path):
     assert splits == [prepare._split_of(name) for name in names]
 
 
+def test_held_out_speakers_are_whole(corpus, tmp_path):
+    entries = [
+        {"audio": f"{i % 4}.wav", "id": f"{i}", "speaker": f"s{i % 20}", "split": "train"}
+        for i in range(40)
+    ]
+    save_manifest(corpus, entries)
+    prepare.prepare(corpus, "manifest", tmp_path / "out", hold_out=5)
+    found = {split: Reader(tmp_path / "out", split).index for split in ("train", "test")}
+    speakers = {split: {line["speaker"] for line in index} for split, index in found.items()}
+    assert 1 <= len(speakers["test"]) <= 8 and not speakers["train"] & speakers["test"]
+    assert len(found["train"]) + len(found["test"]) == 40
+
+
 def test_a_finished_folder_is_left_alone(corpus, tmp_path):
     out = tmp_path / "out"
     first = prepare.prepare(corpus, "manifest", out)

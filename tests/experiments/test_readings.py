@@ -1,9 +1,13 @@
 """What is measured on readings: melody, times, drift; each on readings whose answer is known."""
 
+import json
+
 import numpy as np
 import pytest
+import soundfile
 
 from data.phones import SYMBOL_IDS, SYMBOLS
+from data.prepare import prepare
 from experiments import cloning, long_form, lookahead, timestamps
 from experiments.long_form import Sentence
 from experiments.readings import Reading, lines
@@ -102,6 +106,22 @@ def test_lines_of_a_manifest_are_chosen_by_their_fields(tmp_path):
     (tmp_path / "manifest.jsonl").write_text('{"id": "a", "split": "val"}\n{"id": "b"}\n')
     assert [x["id"] for x in lines(tmp_path, split="val")] == ["a"]
     assert len(lines(tmp_path)) == 2 and len(lines(tmp_path, 1)) == 1
+
+
+def test_clones_are_of_manifests_and_of_records(tmp_path):
+    entries = []
+    for i, seconds in enumerate([3.0, 12.0, 5.0, 2.5, 1.0]):
+        wave = 0.3 * np.sin(np.arange(round(seconds * 24_000)) / 20)
+        soundfile.write(tmp_path / f"{i}.wav", wave.astype("f4"), 24_000)
+        entries.append({"audio": f"{i}.wav", "speaker": "me", "language": "en", "text": f"{i}",
+                        "split": "test", "seconds": seconds})  # fmt: skip
+    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(e) + "\n" for e in entries))
+    prepare(tmp_path, "manifest", tmp_path / "records")
+    for folder in (tmp_path, tmp_path / "records"):
+        clips = cloning.by_speaker(folder)["me"]
+        # The longest of a usual length first, too short ones not at all.
+        assert [clip.text for clip in clips] == ["2", "0", "3", "1"]
+        assert clips[0].load().duration_s == pytest.approx(5.0, abs=0.02)
 
 
 def test_a_clone_half_way_to_the_speaker_covers_half():
