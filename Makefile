@@ -71,24 +71,43 @@ speech: $(VENV)/.prepare
 	  runs/records/crowd_text_aligned runs/codes/crowd_elsewhere_$$place --elsewhere $$place \
 	  || exit 1; done
 
-# What `experiments/lm_people.py` reads beside: 250 people (speechocean762, whose authors give it away
-# for any purpose; those are kept whose text the aligner finds), still more of the teacher's voices,
-# who speaks fast, and all of them as other people elsewhere.
+# What `experiments/lm_people.py` and then `lm_readers.py` read beside: 250 people (speechocean762,
+# whose authors give it away for any purpose; those are kept whose text the aligner finds), still more
+# of the teacher's voices, who speaks fast, the readers of LibriSpeech's train-clean-100 (a clip of
+# each lies beside Resemblyzer, which judges likeness; of 28 of them more in Mini LibriSpeech), and
+# all of them as other people elsewhere. Every twentieth of the first and ten readers of test-other
+# are held out: `python -m experiments.cloning --also learners=runs/records/speechocean
+# readers=runs/records/readers`.
 people: $(VENV)/.prepare
 	git clone --depth 1 https://github.com/jimbozhang/speechocean762 runs/speechocean762
+	git clone --depth 1 https://github.com/resemble-ai/Resemblyzer runs/resemblyzer
+	curl -L https://www.openslr.org/resources/31/train-clean-5.tar.gz | tar xz -C runs
+	$(BIN)/python -m data.prepare runs/resemblyzer/audio_data/librispeech_test-other \
+	  --format librispeech --split test --transcribe --out runs/records/readers
+	$(BIN)/python -m data.prepare runs/resemblyzer/audio_data/librispeech_train-clean-100 \
+	  --format librispeech --split train --transcribe --out runs/records/libri
+	$(BIN)/python -m data.prepare runs/LibriSpeech --format librispeech --transcribe \
+	  --out runs/records/mini
+	for name in libri mini; do \
+	  $(BIN)/python -m experiments.align --records runs/records/$$name \
+	    --out runs/records/$${name}_aligned && \
+	  $(BIN)/python -m experiments.tokenise runs/records/$${name}_aligned runs/codes/$$name \
+	  || exit 1; done
 	$(BIN)/python -m data.prepare runs/speechocean762 --format kaldi --accent us --split train \
-	  --out runs/records/speechocean
+	  --hold-out 20 --out runs/records/speechocean
 	$(BIN)/python -m experiments.align --records runs/records/speechocean \
 	  --out runs/records/speechocean_aligned
 	OMP_NUM_THREADS=1 runs/teacher/venv/bin/python experiments/teacher_voices.py \
-	  --work runs/teacher --out runs/synthetic_4 --seed 4 --count 1015
+	  --work runs/teacher --out runs/synthetic_4 --seed 4 --count 1466
 	$(BIN)/python -m data.prepare runs/synthetic_4 --format manifest --out runs/records/synthetic_4
 	$(BIN)/python -m experiments.tokenise runs/records/synthetic_4 runs/codes/synthetic_4
 	$(BIN)/python -m experiments.tokenise runs/records/speechocean_aligned runs/codes/speechocean
 	$(BIN)/python -m experiments.tokenise runs/records/synthetic runs/codes/synthetic_tempo_1.3 \
 	  --tempo 1.3
 	for place in synthetic:2 synthetic:3 synthetic_2:1 synthetic_4:1 synthetic_4:2 \
-	    speechocean_aligned:1 speechocean_aligned:2 speechocean_aligned:3; do \
+	    speechocean_aligned:1 speechocean_aligned:2 speechocean_aligned:3 libri_aligned:1 \
+	    libri_aligned:2 libri_aligned:3 libri_aligned:4 libri_aligned:5 libri_aligned:6 \
+	    libri_aligned:7 libri_aligned:8; do \
 	  name=$${place%:*}; $(BIN)/python -m experiments.tokenise runs/records/$$name \
 	  runs/codes/$${name%_aligned}_elsewhere_$${place#*:} --elsewhere $${place#*:} || exit 1; done
 

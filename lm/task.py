@@ -2,10 +2,10 @@
 
 Per frame: the advance, the prosody token and the first book; on a random quarter of the frames also
 the books of the depth transformer (after CSM: amortised, the loss of the rest is much the same).
-Against exposure bias a share of the previous codes and prosody tokens is replaced at random. The
-look-ahead is drawn anew for every row from `lookaheads`, so one model serves all of them; the voice
-is left out now and then. Three hours of speech are soon known by heart (the advances first), hence
-dropout.
+Against exposure bias a share of the previous codes and prosody tokens is replaced at random, and
+some rows hear their past as the model itself would have said it (`lm.own_past`). The look-ahead is
+drawn anew for every row from `lookaheads`, so one model serves all of them; the voice is left out
+now and then. Three hours of speech are soon known by heart (the advances first), hence dropout.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from lm import sample
 from lm.config import Config
 from lm.layers import Dropout
 from lm.model import LM, before, before_prosody, init_params, structure, walk
+from lm.own_past import say_again
 
 
 class TrainState(typing.NamedTuple):
@@ -169,15 +170,38 @@ class LMTask:
             depth_weight=flat(weight),
         )
 
+    def heard(self, params: dict, batch: dict, key: Array) -> Int[Array, "B T Q"]:
+        """The codes that the next frames follow: true ones, and the model's own in some rows.
+
+        In the first `own_past` of the rows it is its own from a random frame of the first half on.
+        """
+        codes = batch["codes"][..., : self.cfg.books]
+        rows, count = codes.shape[:2]
+        own = round(self.config.get("own_past", 0.0) * rows)
+        if not own:
+            return codes
+        model: LM = nnx.merge(self.graph, params)
+        batch = jax.tree.map(lambda a: a[:own], batch)
+        units = (batch[name] for name in ("symbol", "stress", "word", "length"))
+        text = model.encode_text(*units, jnp.full(own, self.config.evaluation_lookahead))
+        voice = model.encode_voice(batch["voice"], batch["voice_length"])
+        place, noise = jax.random.split(key)
+        begin = jax.random.uniform(place, (own,), maxval=0.5) * batch["mask"].sum(axis=1)
+        said = say_again(
+            model, batch, text, voice, begin.astype(jnp.int32), sample.Sampling.default(own), noise
+        )
+        return codes.at[:own].set(said)
+
     def train_step(self, state: TrainState, batch: dict) -> tuple[TrainState, dict]:
         """One step. `batch`: fields of `data.utterances.Row`, stacked."""
         config, weights = self.config, self.config.weights
         keys = jax.random.split(jax.random.fold_in(state.key, state.step), 8)
         codes = batch["codes"][..., : self.cfg.books]
         rows, count = codes.shape[:2]
+        heard = self.heard(state.ema, batch, jax.random.fold_in(keys[0], 1))
         noise = jax.random.randint(keys[0], codes.shape, 0, self.cfg.entries)
         noisy = jax.random.bernoulli(keys[1], config.noise, codes.shape)
-        previous = before(jnp.where(noisy, noise, codes))
+        previous = before(jnp.where(noisy, noise, heard))
         previous_prosody = None
         if self.cfg.pitches:
             token = batch["prosody"]
@@ -185,13 +209,13 @@ class LMTask:
             noisy = jax.random.bernoulli(keys[7], config.noise, token.shape)
             previous_prosody = before_prosody(jnp.where(noisy, noise, token))
         lookahead = jax.random.choice(keys[2], jnp.asarray(config.lookaheads), (rows,))
-        heard = jax.random.bernoulli(keys[3], 1 - config.voice_dropout, (rows,))
+        known = jax.random.bernoulli(keys[3], 1 - config.voice_dropout, (rows,))
         # A random part of the frames there are; padding only where those do not suffice.
         order = jax.random.uniform(keys[4], (rows * count,)) + batch["mask"].reshape(-1)
         _, chosen = jax.lax.top_k(order, round(config.depth_share * rows * count))
 
         def loss(params):
-            voice_length = batch["voice_length"] * heard
+            voice_length = batch["voice_length"] * known
             drop = Dropout(keys[5], config.dropout)
             out = self.losses(
                 params, batch, previous, previous_prosody, lookahead, voice_length, chosen, drop

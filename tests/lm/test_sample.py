@@ -7,6 +7,7 @@ import pytest
 
 from lm import sample
 from lm.model import walk
+from lm.own_past import say_again
 from lm.text import FREE
 from tests.contract import poison, spec
 
@@ -321,6 +322,34 @@ def test_greedy_codes_are_the_arg_max_of_the_whole_form(
         clear = np.asarray(best[..., 0] - best[..., 1] > margin)
         assert clear.mean() > 0.9
         np.testing.assert_array_equal(np.argmax(logits, -1)[clear], np.asarray(chosen)[clear])
+
+
+def test_own_past_is_what_the_sampler_says(cfg, params, merge, text, voice, whole):
+    """Greedy, at the times and the melody of the greedy stream; true codes count before `begin`."""
+    row = slice(2, 3)
+    count = int(whole[1].valid[:, 2].sum())
+    stream = {n: np.asarray(getattr(whole[1], n))[:count, row].swapaxes(0, 1) for n in FIELDS}
+    pick = jax.tree.map(lambda a: a[row], text)
+    greedy = sample.Sampling.default(1)._replace(
+        temperature=jnp.zeros(1), depth_temperature=jnp.zeros(1), top_k=jnp.ones(1, jnp.int32)
+    )
+
+    @jax.jit
+    def run(params, batch, begin):
+        key = jax.random.key(0)
+        return say_again(merge(params), batch, pick, voice[row], begin, greedy, key)
+
+    np.testing.assert_array_equal(run(params, stream, np.array([0])), stream["codes"])
+    other = stream | {"codes": (stream["codes"] + 1) % cfg.entries}
+    said = np.asarray(run(params, other, np.array([4])))
+    np.testing.assert_array_equal(said[:, :4], other["codes"][:, :4])
+    assert (said[:, 4:] != other["codes"][:, 4:]).mean() > 0.5
+    unread = other | {"codes": other["codes"].copy()}
+    unread["codes"][:, 4:] = 0
+    np.testing.assert_array_equal(run(params, unread, np.array([4])), said)
+
+
+FIELDS = "codes", "advance", "prosody"
 
 
 def test_draw_stays_within_top_k_and_top_p():

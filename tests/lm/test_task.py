@@ -75,6 +75,20 @@ def test_padding_frames_do_not_count(task, data, steps):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), actual, expected)
 
 
+def test_some_rows_hear_their_own_past(config, data):
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.own_past = 0.25
+    task = LMTask(config)
+    params, batch = jax.jit(task.init)(jax.random.key(0)).params, next(data())
+    heard = np.asarray(jax.jit(task.heard)(params, batch, jax.random.key(1)))
+    same = (heard == batch["codes"][..., : task.cfg.books]).all(axis=2)
+    assert same[2:].all()
+    for row, count in zip(same[:2], batch["mask"].sum(axis=1), strict=False):
+        begin = int(np.argmin(row))  # true up to there, from there on its own
+        assert begin <= count / 2 and row[begin:count].mean() < 0.1
+
+
 def test_cross_entropy_is_that_of_the_softmax():
     logits = jax.random.normal(jax.random.key(0), (5, 7))
     target = jnp.array([0, 6, 3, 3, 1])
