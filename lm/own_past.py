@@ -4,10 +4,10 @@ In training every frame follows the true one, and so does its voice: with the tr
 books of held-out readers sampled, they sound nearly as their codec does (.84 of .86 alike); with
 its own past, at the same times and with the same melody, half of the voice is lost within seconds
 (.79; LOG.md). Teacher forcing never shows a model what it makes of itself. So some rows of a batch
-hear, in place of their past, what the model says there, and still have to write what the speaker did: to come back
-to the voice that the vector and the beginning of the row have told (DAgger, arXiv 1011.0686;
-scheduled sampling, arXiv 1506.03099, with whole pasts in place of single symbols). Times and melody
-stay those of the row, or its frames would mean something else.
+hear, in place of their past, what the model says there, and still have to write what the speaker
+did: to come back to the voice that the vector and the beginning of the row have told (DAgger,
+arXiv 1011.0686; scheduled sampling, arXiv 1506.03099, with whole pasts in place of single symbols).
+Times and melody stay those of the row, or its frames would mean something else.
 """
 
 import jax
