@@ -215,8 +215,8 @@ The codec writes {rate} frames a second at 24 kHz; the language model writes {bo
   (Apache-2.0) from LJSpeech's transcripts (public domain) and our own sentences.
 - speechocean762: 234 people who read English as a second language, half of them children; free for
   any purpose, Apache-2.0. The language model only.
-- LibriSpeech (CC-BY 4.0, Panayotov et al. 2015): 251 readers, a clip of each, of 28 of them more. The
-  language model only.
+- LibriSpeech (CC-BY 4.0, Panayotov et al. 2015): 251 readers, a clip of each, of 28 of them more.
+  The language model only.
 - Asterisk's core prompts, English, Spanish, French (CC-BY-SA 3.0), Italian and Russian (CC-BY 3.0).
   Weights trained on them carry these attributions: Allison Smith, June Wallack, Carlo.
 - dataset-voice-kerstin, German (CC0). Picovoice's speech-to-intent benchmark (Apache-2.0).
