@@ -101,8 +101,8 @@ def sounding(samples: Float[np.ndarray, " S"], sample_rate: int) -> list[Span]:
 def cuts(samples: Float[np.ndarray, " S"], sample_rate: int, longest_s: float) -> list[Span]:
     """Pieces of a long recording, in order: cut in silence, each at most `longest_s` long.
 
-    The longest piece is parted in the longest silence of its middle half, until none is too long;
-    one that sounds all through its middle is left as it is.
+    What is too long is parted in the longest silence of its middle half, and its parts likewise;
+    what sounds all through its middle is left as it is.
     """
     sounds = sounding(samples, sample_rate)
     silences = [Span(a.stop, b.start) for a, b in itertools.pairwise(sounds)]

@@ -70,6 +70,7 @@ def prepare(
         "source": str(source.resolve()), "format": layout, "split": split, "language": language,
         "accent": accent, "shards": shards, "transcribe": transcribe,
     }  # fmt: skip
+    # Not where it is 0: folders that were made before there was such a thing stay good.
     asked |= {"hold_out": hold_out} if hold_out else {}
     if out.exists():
         meta = records.read_meta(out)

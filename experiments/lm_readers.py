@@ -31,8 +31,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     )
     with config.unlocked():
         config.init_from = "runs/release_people"
-        config.own_past = 0.25
-    config.steps, config.dropout = 6_000, 0.2
+    config.steps, config.dropout, config.own_past = 6_000, 0.2, 0.25
     config.optimizer.update(learning_rate=5e-4, warmup=100, decay=0.8)
     config.every.checkpoint = 250
     return config

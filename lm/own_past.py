@@ -12,10 +12,10 @@ Times and melody stay those of the row, or its frames would mean something else.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from lm.model import LM, before_prosody, walk
-from lm.sample import CANDIDATES, Sampling, draw
+from lm.sample import CANDIDATES, Sampling, draw_codes
 from lm.text import Text
 
 
@@ -23,7 +23,7 @@ def say_again(
     model: LM,
     batch: dict,
     text: Text,
-    voice: Array,
+    voice: Float[Array, "B Dv"],
     begin: Int[Array, " B"],
     sampling: Sampling,
     key: Array,
@@ -40,30 +40,26 @@ def say_again(
       key: Of the noise.
     """
     cfg = model.cfg
-    candidates = min(CANDIDATES, cfg.entries)
     advance, prosody = batch["advance"], batch["prosody"]
     rows, count = advance.shape
     pointer, dwell = walk(advance)
+    melody = before_prosody(prosody)
+    shape = (rows, cfg.books, min(CANDIDATES, cfg.entries))
 
     def frame(carry, t):
         state, last = carry
         now = lambda a: jax.lax.dynamic_index_in_dim(a, t, axis=1)  # noqa: E731
-        melody = now(before_prosody(prosody)) if cfg.pitches else None
         frames, state = model.listen(
-            last[:, None], now(pointer), now(dwell), text, voice, state, prosody=melody
-        )
+            last[:, None], now(pointer), now(dwell), text, voice, state,
+            prosody=now(melody) if cfg.pitches else None,
+        )  # fmt: skip
         hidden = model.first_hidden(frames, text, now(pointer), now(advance))[:, 0]
         if cfg.pitches:
             hidden = model.with_prosody(hidden, now(prosody)[:, 0])
-        shape = (cfg.books, rows, candidates)
         noise = jax.random.gumbel(jax.random.fold_in(key, t), shape)
-        first = draw(model.first_logits(hidden), noise[0], sampling.temperature, sampling)
-        codes, past = [first], None
-        for book in range(1, cfg.books):
-            logits, past = model.grow_depth(hidden, codes[-1], book, past)
-            codes.append(draw(logits, noise[book], sampling.depth_temperature, sampling))
+        own = draw_codes(model, hidden, noise, sampling)
         true = now(batch["codes"])[:, 0, : cfg.books]
-        codes = jnp.where((t < begin)[:, None], true, jnp.stack(codes, axis=-1))
+        codes = jnp.where((t < begin)[:, None], true, own)
         return (state, codes), codes
 
     start = model.backbone.init_state(rows), jnp.full((rows, cfg.books), -1, jnp.int32)

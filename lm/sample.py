@@ -214,6 +214,18 @@ def draw(
     return jnp.take_along_axis(ids, chosen[:, None], axis=-1, mode="clip")[:, 0]
 
 
+def draw_codes(
+    model: LM, hidden: Float[Array, "B D"], noise: Float[Array, "B Q C"], sampling: Sampling
+) -> Int[Array, "B Q"]:
+    """The books of a frame, one after another, given what the frame says."""
+    first = draw(model.first_logits(hidden), noise[:, 0], sampling.temperature, sampling)
+    codes, past = [first], None
+    for book in range(1, model.cfg.books):
+        logits, past = model.grow_depth(hidden, codes[-1], book, past)
+        codes.append(draw(logits, noise[:, book], sampling.depth_temperature, sampling))
+    return jnp.stack(codes, axis=-1)
+
+
 def draw_advance(
     logits: Float[Array, "B N"],
     noise: Float[Array, "B N"],
@@ -312,12 +324,7 @@ def step(
         prosody = jnp.argmax(noisy, axis=-1)
         drawn, prosody = prosody, steered(prosody, cfg, text.steer, pointer, sampling)
         hidden = led(model, hidden, drawn, prosody)
-    first = draw(model.first_logits(hidden), noise[:, 0], sampling.temperature, sampling)
-    codes, past = [first], None
-    for book in range(1, cfg.books):
-        logits, past = model.grow_depth(hidden, codes[-1], book, past)
-        codes.append(draw(logits, noise[:, book], sampling.depth_temperature, sampling))
-    codes = jnp.stack(codes, axis=-1)
+    codes = draw_codes(model, hidden, noise, sampling)
 
     starved = ~state.done & (pointer > text.limit)
     go = ~state.done & ~starved

@@ -177,7 +177,7 @@ class LMTask:
         """
         codes = batch["codes"][..., : self.cfg.books]
         rows, count = codes.shape[:2]
-        own = round(self.config.get("own_past", 0.0) * rows)
+        own = round(self.config.own_past * rows)
         if not own:
             return codes
         model: LM = nnx.merge(self.graph, params)

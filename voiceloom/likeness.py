@@ -16,8 +16,9 @@ from jaxtyping import Float
 from voiceloom.voice import Voice
 
 STRANGERS = 0.1
-"""Halves of a recording that are less alike may be two people's: so are four of ten pairs of
-people, and one of a hundred recordings of one (experiments/results/cloning.md)."""
+"""Halves of a recording that are less alike may be two people's: so are 50 % of the pairs of
+synthetic voices and 17 % of those of the crowd; of recordings of one speaker 1 %, none of 77 of
+readers, and 6 of 18 of the crowd's (experiments/results/cloning.md)."""
 
 SENTENCE = "The quick brown fox jumps over the lazy dog, and nobody minds at all."
 

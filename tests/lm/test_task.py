@@ -77,8 +77,7 @@ def test_padding_frames_do_not_count(task, data, steps):
 
 def test_some_rows_hear_their_own_past(config, data):
     config = config.copy_and_resolve_references()
-    with config.unlocked():
-        config.own_past = 0.25
+    config.own_past = 0.25
     task = LMTask(config)
     params, batch = jax.jit(task.init)(jax.random.key(0)).params, next(data())
     heard = np.asarray(jax.jit(task.heard)(params, batch, jax.random.key(1)))
