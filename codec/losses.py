@@ -67,3 +67,11 @@ def feature_matching(real: list[Judgement], fake: list[Judgement]) -> Float[Arra
         for a, b in zip(r.features, f.features, strict=True)
     ]
     return sum(jnp.abs(a - b).mean() / (jnp.abs(a).mean() + 1e-3) for a, b in pairs) / len(pairs)
+
+
+def band_limited(
+    x: Float[Array, "B S"], bandwidth_hz: Float[Array, " B"], sample_rate: int
+) -> Float[Array, "B S"]:
+    """Rows without what lies above their bandwidth."""
+    hz = jnp.fft.rfftfreq(x.shape[1], 1 / sample_rate)
+    return jnp.fft.irfft(jnp.fft.rfft(x) * (hz <= bandwidth_hz[:, None]), x.shape[1])

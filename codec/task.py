@@ -3,7 +3,8 @@
 Generator: mel distance at four resolutions, codebook loss, and, once `adversarial_from` steps have
 passed, feature matching and hinge scores of the STFT discriminators. Number of books in use is
 drawn per example, with weight on the depths that are in use (8 and 16 books at 12.5 Hz: 1 and
-2 kbit/s). Dead entries are re-seeded from the batch.
+2 kbit/s). Dead entries are re-seeded from the batch. Parts that `config.frozen` names stand still:
+a decoder that is tuned alone leaves every code its meaning, to token files and language models.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from jaxtyping import Array, Float, Int
 
 from codec.config import Config
 from codec.discriminator import Discriminator
-from codec.losses import adversarial, feature_matching, hinge, mel_distance
+from codec.losses import adversarial, band_limited, feature_matching, hinge, mel_distance
 from codec.model import Codec
 from codec.quantize.usage import entropy, perplexity, uniform, usage
 from data import pipeline
@@ -47,6 +48,7 @@ class CodecTask:
     def __init__(self, config):
         self.config = config
         self.cfg = Config(**config.model)
+        self.frozen = tuple(config.get("frozen", ()))
         self.sample_rate = self.cfg.sample_rate
         shapes = nnx.eval_shape(lambda: self._make(jax.random.key(0)))
         self.graph, self.quantizer = nnx.graphdef(shapes), shapes.quantizer
@@ -116,12 +118,19 @@ class CodecTask:
         depth_key, dither_key, revive_key = jax.random.split(key, 3)
         samples, bandwidth_hz = batch["samples"], batch["bandwidth_hz"]
         depth = self._depths(depth_key, samples.shape[0])
-        # The target is the input, `delay` earlier; the critics judge the first rows only (cost).
+        # The target is the input, `delay` earlier; the critics judge the first rows only (cost),
+        # and no more of them than was recorded: nobody has 8-12 kHz in a source of 16 kHz.
         target = samples[:, : samples.shape[1] - delay]
         judged = max(1, samples.shape[0] // 2)
+
+        def heard(x):
+            return band_limited(x[:judged], bandwidth_hz[:judged], self.cfg.sample_rate)
+
         critic = lambda params, x: nnx.merge(self.critic_graph, params)(x)  # noqa: E731
 
         def generator_loss(params, playing):
+            stop = {name: jax.lax.stop_gradient(params[name]) for name in self.frozen}
+            params = params | stop
             out = nnx.merge(self.graph, params)(samples, depth, dither_key)
             fake = out.samples[:, delay:]
             mel = mel_distance(fake, target, bandwidth_hz, self.cfg.sample_rate).mean()
@@ -129,8 +138,8 @@ class CodecTask:
             loss = weights["mel"] * mel + weights["quantization"] * quantization
             metrics = {"mel": mel, "quantization": quantization}
             if playing:
-                fakes = critic(state.critic, fake[:judged])
-                reals = critic(state.critic, target[:judged])
+                fakes = critic(state.critic, heard(fake))
+                reals = critic(state.critic, heard(target))
                 matching, score = feature_matching(reals, fakes), adversarial(fakes)
                 loss += weights["matching"] * matching + weights["adversarial"] * score
             else:
@@ -139,7 +148,7 @@ class CodecTask:
             return loss, (metrics, out.quantized, fake)
 
         def critic_loss(params, fake):
-            return hinge(critic(params, target[:judged]), critic(params, fake[:judged]))
+            return hinge(critic(params, heard(target)), critic(params, heard(fake)))
 
         def play(_):
             """Both players."""
@@ -163,13 +172,16 @@ class CodecTask:
             state.step >= self.config.adversarial_from, play, rehearse, None
         )
         updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
+        for name in self.frozen:
+            updates[name] = jax.tree.map(jnp.zeros_like, updates[name])
         params = optax.apply_updates(state.params, updates)
         share = USAGE_DECAY * state.usage + (1 - USAGE_DECAY) * usage(
             quantized.codes, max(self.cfg.sizes)
         )
-        params["quantizer"], share = self.quantizer.revive(
-            params["quantizer"], share, quantized, revive_key
-        )
+        if "quantizer" not in self.frozen:
+            params["quantizer"], share = self.quantizer.revive(
+                params["quantizer"], share, quantized, revive_key
+            )
         decay = jnp.minimum(self.config.ema_decay, (1.0 + state.step) / (10.0 + state.step))
         ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state.ema, params)
         metrics |= {

@@ -65,6 +65,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     args.mixtures, make.voices = MIXTURES + BEYOND, voices
+    run(args)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Lets `make.py`'s workers make what `args` say, and writes one manifest of it."""
     args.out.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("fork")  # or the workers would have make's own voices
     workers = [context.Process(target=make.worker, args=(k, args)) for k in range(args.workers)]

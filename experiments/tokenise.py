@@ -77,7 +77,7 @@ def coded(record: dict, codec: SpeechCodec) -> dict:
 
 def about(codec: SpeechCodec) -> dict:
     """What codes are worth nothing without."""
-    return {"frame_rate": codec.frame_rate, "codec_hash": codec.hash}
+    return {"frame_rate": codec.frame_rate, "codec_hash": codec.codes_hash}
 
 
 def tokenise(

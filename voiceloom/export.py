@@ -50,14 +50,18 @@ MIXED = {"xm_robin": {"af_kore": 0.5, "am_puck": 0.5}}
 
 def export_codec(run: pathlib.Path, folder: pathlib.Path) -> str:
     """Writes the codec of a run to a folder; returns its hash."""
-    task = CodecTask(run_config(run))
+    config = run_config(run)
+    task = CodecTask(config)
     step, params = load_ema(run, task)
-    return weights.save_codec(folder, task.cfg, params, {"run": run.name, "step": step})
+    codes_hash = ""
+    if {"encoder", "quantizer"} <= set(task.frozen):  # the codes are those of the codec before
+        codes_hash = weights.load_codec(config.init_from).codes_hash
+    return weights.save_codec(folder, task.cfg, params, {"run": run.name, "step": step}, codes_hash)
 
 
 def codec_of(codes: Sequence[pathlib.Path], folder: pathlib.Path) -> str:
     """The hash of the codec in a folder; raises WeightsError unless it made all these codes."""
-    codec_hash = weights.load_codec(folder).hash
+    codec_hash = weights.load_codec(folder).codes_hash
     for source in codes:
         for split, facts in records.read_meta(source)["splits"].items():
             if facts.get("codec_hash") != codec_hash:

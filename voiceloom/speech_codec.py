@@ -61,6 +61,7 @@ class SpeechCodec:
         sizes: Entries of each book.
         entropy: The model that token files are coded with, or None.
         hash: SHA-256 of its weights.
+        codes_hash: Of the codec whose codes it speaks: another's only if its decoder was tuned.
         model_id: Four bytes that say whose codes a token file holds.
     """
 
@@ -72,8 +73,8 @@ class SpeechCodec:
         self.lag_frames = getattr(cfg, "lag_frames", 0)  # our own codec knows of no such thing
         self.flush_frames = cfg.flush_frames if self.lag_frames else 0
         self.first_frames = cfg.first_frames
-        self.hash = model.hash
-        identity = model.hash + (entropy.fingerprint if entropy else "")
+        self.hash, self.codes_hash = model.hash, model.codes_hash or model.hash
+        identity = self.codes_hash + (entropy.fingerprint if entropy else "")
         self.model_id = hashlib.sha256(identity.encode()).digest()[:4]
         self._codec = nnx.merge(model.graphdef, model.params)
         self._encode = Step(lambda codec, *args: codec.encode(*args), model, donate=1)

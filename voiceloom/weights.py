@@ -10,7 +10,8 @@ A folder with six files and a card:
 
 Parameters are bfloat16 under flat dotted names and are cast up at load: arithmetic is float32. A
 language model speaks the codes of the codec that its training data was tokenised with and of no
-other, so the pair is bound by the SHA-256 of the codec's file. Anything that does not fit raises
+other, so the pair is bound by the SHA-256 of the codec's file; a codec whose decoder alone was
+tuned speaks the codes that it did before, and says whose. Anything that does not fit raises
 `WeightsError` with what is wrong and what to do, before a single sample is made.
 """
 
@@ -51,6 +52,7 @@ class Model(NamedTuple):
     graphdef: Any  # static
     params: dict  # float32
     hash: str  # SHA-256 of the file
+    codes_hash: str = ""  # of a codec, that of the one whose codes these are: mostly itself
 
 
 class Weights(NamedTuple):
@@ -65,11 +67,11 @@ def load(folder: str | os.PathLike = DEFAULT) -> Weights:
     """The release in a folder; raises WeightsError unless all of it fits together."""
     folder = Path(folder)
     codec_model, (lm_model, about) = load_codec(folder), _load_lm(folder)
-    if about.get("codec_sha256") != codec_model.hash:
+    if about.get("codec_sha256") != codec_model.codes_hash:
         raise WeightsError(
             f"{folder}: lm.safetensors was trained on the codes of another codec "
-            f"({str(about.get('codec_sha256'))[:12]}, here is {codec_model.hash[:12]}); take both "
-            "from one release, or tokenise with this codec and train again"
+            f"({str(about.get('codec_sha256'))[:12]}, here is {codec_model.codes_hash[:12]}); "
+            "take both from one release, or tokenise with this codec and train again"
         )
     _check_pair(folder, codec_model.config, lm_model.config)
     voices = _load_voices(folder, lm_model.hash, lm_model.config.voice_width)
@@ -97,7 +99,7 @@ def load_entropy(folder: str | os.PathLike, model: Model) -> EntropyModel | None
             tables = Tables(**{name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, TypeError) as error:
         raise WeightsError(f"{path}: damaged ({error}); {AGAIN}") from error
-    if codec_hash != model.hash:
+    if codec_hash != model.codes_hash:
         raise WeightsError(f"{path}: learned from the codes of another codec; {AGAIN}")
     return EntropyModel(tables, model.config.sizes)
 
@@ -110,7 +112,9 @@ def save_entropy(folder: str | os.PathLike, tables: Tables, codec_hash: str) -> 
     )
 
 
-def save_codec(folder: str | os.PathLike, cfg: codec.Config, params: dict, about: Mapping) -> str:
+def save_codec(
+    folder: str | os.PathLike, cfg: codec.Config, params: dict, about: Mapping, codes_hash: str = ""
+) -> str:
     """Writes codec.safetensors and codec.json; returns the hash that binds language models to it.
 
     Args:
@@ -118,8 +122,11 @@ def save_codec(folder: str | os.PathLike, cfg: codec.Config, params: dict, about
         cfg: Shape of the codec.
         params: EMA parameters, nested dict.
         about: JSON-able facts for the reader: run, step, seconds of audio seen, figures.
+        codes_hash: Of the codec whose codes it speaks, if those are not its own.
     """
-    return _save_model(Path(folder), "codec", cfg, params, {"about": dict(about)})
+    facts = {"codes_sha256": codes_hash} if codes_hash else {}
+    own_hash = _save_model(Path(folder), "codec", cfg, params, facts | {"about": dict(about)})
+    return codes_hash or own_hash
 
 
 def save_lm(
@@ -194,7 +201,8 @@ def _load_model(folder: Path, name: str, config_type: type, module: Callable) ->
             f"{folder}/{name}.json: this version's {name}.Config does not take that config "
             f"({error}); take weights and code from one release"
         ) from error
-    return Model(cfg, *_fit(path, lambda: module(cfg, rngs=nnx.Rngs(0))), sha256), about
+    fitted = _fit(path, lambda: module(cfg, rngs=nnx.Rngs(0)))
+    return Model(cfg, *fitted, sha256, about.get("codes_sha256", sha256)), about
 
 
 def _fit(path: Path, make: Callable) -> tuple[Any, dict]:

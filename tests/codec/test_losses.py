@@ -6,7 +6,7 @@ import numpy as np
 from flax import nnx
 
 from codec.discriminator import Discriminator
-from codec.losses import adversarial, feature_matching, hinge, mel_distance
+from codec.losses import adversarial, band_limited, feature_matching, hinge, mel_distance
 
 RATE = 24_000
 TIME = jnp.arange(RATE // 2) / RATE
@@ -29,6 +29,13 @@ def test_above_the_bandwidth_nothing_counts():
     narrow = mel_distance(x, y, jnp.array([8000.0]), RATE)[0]
     wide = mel_distance(x, y, jnp.array([12000.0]), RATE)[0]
     assert float(wide) > 20 * float(narrow)
+
+
+def test_a_row_keeps_what_lies_below_its_bandwidth():
+    x = jnp.concatenate([tone(440) + tone(9500)] * 2)
+    narrow, wide = band_limited(x, jnp.array([8000.0, 12000.0]), RATE)
+    np.testing.assert_allclose(narrow, tone(440)[0], atol=2e-3)  # phases are float32
+    np.testing.assert_allclose(wide, x[1], atol=1e-4)
 
 
 def test_more_noise_is_further_away():

@@ -1,6 +1,7 @@
 """From audio files to speech: prepare, codec, codes, language model, release, say."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import soundfile
 
 import voiceloom
 from data.prepare import prepare
-from experiments import codec_base, lm_base
+from experiments import codec_base, codec_decoder, lm_base
 from experiments.tokenise import tokenise
 from experiments.train import train
 from voiceloom import export
@@ -103,6 +104,25 @@ def test_codes_of_another_codec_are_refused(path, tmp_path):
         export.export_lm(path / "lm", [path / "codes"], tmp_path / "release")
     with pytest.raises(WeightsError, match="no config.json"):
         export.export_codec(path / "records", tmp_path / "release")
+
+
+def test_a_tuned_decoder_speaks_the_same_codes(path, tmp_path):
+    """Its sound is another; codes, token files and the language model are those of the release."""
+    shutil.copytree(path / "release", tmp_path / "release")
+    config = codec_decoder.get_config("tiny")
+    config.data.train = config.data.held_out = (str(path / "records"),)
+    config.init_from, config.steps, config.optimizer.warmup = str(path / "release"), 4, 1
+    train(config, tmp_path / "decoder")
+    export.export_codec(tmp_path / "decoder", tmp_path / "release")
+
+    before, after = (voiceloom.load_codec(folder / "release") for folder in (path, tmp_path))
+    assert after.hash != before.hash and after.codes_hash == before.codes_hash == before.hash
+    assert after.model_id == before.model_id
+    samples = np.random.default_rng(0).normal(0, 0.1, (1, 24_000)).astype("f")
+    codes = before.encode(samples)
+    np.testing.assert_array_equal(after.encode(samples), codes)
+    assert np.abs(after.decode(codes) - before.decode(codes)).max() > 1e-4
+    assert voiceloom.load(tmp_path / "release").say("Mama.", voice="anna").duration_s > 0.1
 
 
 def test_a_run_without_a_checkpoint_says_so(path, tmp_path):
