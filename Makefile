@@ -71,11 +71,12 @@ speech: $(VENV)/.prepare
 	  runs/records/crowd_text_aligned runs/codes/crowd_elsewhere_$$place --elsewhere $$place \
 	  || exit 1; done
 
-# What `experiments/lm_people.py` and then `lm_readers.py` read beside: 250 people (speechocean762,
-# whose authors give it away for any purpose; those are kept whose text the aligner finds), still more
-# of the teacher's voices, who speaks fast, the readers of LibriSpeech's train-clean-100 (a clip of
-# each lies beside Resemblyzer, which judges likeness; of 28 of them more in Mini LibriSpeech), and
-# all of them as other people elsewhere. Every twentieth of the first and ten readers of test-other
+# What `experiments/lm_people.py`, `lm_readers.py` and `codec_decoder.py` read beside: 250 people
+# (speechocean762, whose authors give it away for any purpose; those are kept whose text the aligner
+# finds), still more of the teacher's voices, who speaks fast and who reads twisters, the readers of
+# LibriSpeech's train-clean-100 (a clip of each lies beside Resemblyzer, which judges likeness; of 28
+# of them more in Mini LibriSpeech), 130 people more (`experiments.get_people`), and most of them as
+# other people elsewhere. Every twentieth of the first and ten readers of test-other
 # are held out: `python -m experiments.cloning --also learners=runs/records/speechocean
 # readers=runs/records/readers`.
 people: $(VENV)/.prepare
@@ -88,7 +89,10 @@ people: $(VENV)/.prepare
 	  --format librispeech --split train --transcribe --out runs/records/libri
 	$(BIN)/python -m data.prepare runs/LibriSpeech --format librispeech --transcribe \
 	  --out runs/records/mini
-	for name in libri mini; do \
+	$(BIN)/python -m experiments.get_people runs/people
+	$(BIN)/python -m data.prepare runs/people --format folder --language en --accent us \
+	  --split train --transcribe --out runs/records/people
+	for name in libri mini people; do \
 	  $(BIN)/python -m experiments.align --records runs/records/$$name \
 	    --out runs/records/$${name}_aligned && \
 	  $(BIN)/python -m experiments.tokenise runs/records/$${name}_aligned runs/codes/$$name \
@@ -99,15 +103,19 @@ people: $(VENV)/.prepare
 	  --out runs/records/speechocean_aligned
 	OMP_NUM_THREADS=1 runs/teacher/venv/bin/python experiments/teacher_voices.py \
 	  --work runs/teacher --out runs/synthetic_4 --seed 4 --count 1466
-	$(BIN)/python -m data.prepare runs/synthetic_4 --format manifest --out runs/records/synthetic_4
-	$(BIN)/python -m experiments.tokenise runs/records/synthetic_4 runs/codes/synthetic_4
+	OMP_NUM_THREADS=1 runs/teacher/venv/bin/python experiments/twisters.py \
+	  --work runs/teacher --out runs/synthetic_5 --seed 5 --count 423
+	for name in synthetic_4 synthetic_5; do \
+	  $(BIN)/python -m data.prepare runs/$$name --format manifest --out runs/records/$$name && \
+	  $(BIN)/python -m experiments.tokenise runs/records/$$name runs/codes/$$name || exit 1; done
 	$(BIN)/python -m experiments.tokenise runs/records/speechocean_aligned runs/codes/speechocean
 	$(BIN)/python -m experiments.tokenise runs/records/synthetic runs/codes/synthetic_tempo_1.3 \
 	  --tempo 1.3
 	for place in synthetic:2 synthetic:3 synthetic_2:1 synthetic_4:1 synthetic_4:2 \
 	    speechocean_aligned:1 speechocean_aligned:2 speechocean_aligned:3 libri_aligned:1 \
 	    libri_aligned:2 libri_aligned:3 libri_aligned:4 libri_aligned:5 libri_aligned:6 \
-	    libri_aligned:7 libri_aligned:8; do \
+	    libri_aligned:7 libri_aligned:8 people_aligned:1 people_aligned:2 people_aligned:3 \
+	    people_aligned:4; do \
 	  name=$${place%:*}; $(BIN)/python -m experiments.tokenise runs/records/$$name \
 	  runs/codes/$${name%_aligned}_elsewhere_$${place#*:} --elsewhere $${place#*:} || exit 1; done
 

@@ -18,7 +18,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     """The config."""
     config = codec_base.get_config(arg)
     config.task = "decoder"
-    config.data.train += tuple(f"runs/records/{n}" for n in ("libri", "mini", "speechocean"))
+    further = ("libri", "mini", "speechocean", "more", "more_b", "more_c")
+    config.data.train += tuple(f"runs/records/{name}" for name in further)
     with config.unlocked():
         config.init_from = "voiceloom/weights"
         config.frozen = ("encoder", "quantizer")

@@ -11,7 +11,8 @@ import ml_collections
 
 from experiments import lm_base
 
-PLACES = {"synthetic": 1, "twisters": 0, "speechocean": 1, "libri": 6, "crowd": 6}
+PLACES = {"synthetic": 1, "synthetic_5": 0, "speechocean": 0}
+PLACES |= {"libri": 3, "more": 4, "more_b": 4, "more_c": 4}
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
@@ -20,6 +21,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.data.train = (
         *(f"runs/codes/{name}" for name in PLACES),
         *(f"runs/codes/{name}_elsewhere_{i + 1}" for name, n in PLACES.items() for i in range(n)),
+        "runs/codes/crowd_text",
+        *(f"runs/codes/crowd_elsewhere_{place}" for place in range(1, 5)),
         "runs/codes/asterisk_en",
     )
     with config.unlocked():
