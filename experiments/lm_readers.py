@@ -11,7 +11,7 @@ import ml_collections
 
 from experiments import lm_base
 
-PLACES = {"synthetic": 1, "synthetic_5": 0, "speechocean": 0}
+PLACES = {"synthetic": 1, "synthetic_3": 0, "synthetic_5": 0, "speechocean": 0}
 PLACES |= {"libri": 3, "more": 4, "more_b": 4, "more_c": 4}
 
 
@@ -27,7 +27,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     )
     with config.unlocked():
         config.init_from = "runs/release_4"
-    config.steps, config.dropout, config.own_past = 4_000, 0.2, 0.25
+    config.steps, config.dropout, config.own_past = 3_600, 0.2, 0.25
     config.optimizer.update(learning_rate=4e-4, warmup=100, decay=0.8)
     config.every.checkpoint = 250
     return config
