@@ -11,6 +11,7 @@ Text is encoded at a few bucket sizes and padded to the largest, so that the ste
 for all of them.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -156,11 +157,17 @@ class Engine:
         return loudness.level(samples, self.sample_rate, state)
 
     def encode_voice(self, codes: Integer[np.ndarray, "T Q"]) -> Float32[np.ndarray, " Dv"]:
-        """The voice vector of an utterance: the mean over crops as long as those of training."""
+        """The voice vector of an utterance: the mean over crops as long as those of training.
+
+        A second apart, so that all of it is heard, and a pause in one of them is in others less:
+        of 69 people at home 97 % of the clips were nearest to their own other one with crops side
+        by side, 99 % with these; of the six of the crowd 92 and 100.
+        """
         longest = int(CROP_S / self.frame_s)
-        count = max(1, round(len(codes) / longest))
+        last = max(0, len(codes) - longest)
         vectors = []
-        for crop in np.array_split(codes[: count * longest], count):
+        for start in np.linspace(0, last, 1 + math.ceil(last * self.frame_s)).astype(int):
+            crop = codes[start : start + longest]
             padded = np.zeros((1, longest, codes.shape[1]), np.int32)
             padded[0, : len(crop)] = crop
             length = np.array([len(crop)], np.int32)

@@ -353,3 +353,14 @@ def test_the_target_level_is_that_of_references(synth):
 
     level = np.mean(read_reference(Waveform(speechlike(2.0), 24_000), 24_000) ** 2)
     assert abs(10 * np.log10(level) - TARGET_DB) < 2
+
+
+@pytest.mark.parametrize("seconds", [1.0, 4.0, 5.5, 9.0])
+def test_a_voice_is_made_of_the_whole_reference(synth, seconds):
+    """Its first and its last second count, however long it is."""
+    codes = np.random.default_rng(0).integers(0, 64, (int(seconds / synth.engine.frame_s), 4))
+    whole = synth.engine.encode_voice(codes)
+    for part in (slice(0, 12), slice(-12, None)):
+        other = codes.copy()
+        other[part] = 63 - other[part]
+        assert np.abs(synth.engine.encode_voice(other) - whole).max() > 1e-3
