@@ -18,7 +18,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     """The config."""
     config = codec_base.get_config(arg)
     config.task = "decoder"
-    further = ("libri", "mini", "speechocean", "more", "more_b", "more_c")
+    further = ("libri", "mini", "speechocean", "people")
     config.data.train += tuple(f"runs/records/{name}" for name in further)
     with config.unlocked():
         config.init_from = "voiceloom/weights"

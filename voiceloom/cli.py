@@ -53,8 +53,6 @@ def _parser() -> argparse.ArgumentParser:
     say.add_argument("--lookahead", type=int, metavar="WORDS", help="speak so many words behind"
                      " the writer (default: by whole sentences)")  # fmt: skip
     say.add_argument("--temperature", type=float, help="liveliness (default: the model's own)")
-    say.add_argument("--takes", type=int, default=1, help="read it so many times, keep the clearest"
-                     " (1: at once)")  # fmt: skip
     say.set_defaults(run=_say)
 
     voices = commands.add_parser("voices", help="list the voices there are")
@@ -159,17 +157,11 @@ def _say(args: argparse.Namespace) -> None:
             out = path.with_name(f"{path.stem}_{number:03d}{path.suffix or '.wav'}")
         with contextlib.ExitStack() as stack:
             sinks = [stack.enter_context(s) for s in _sinks(out, args, synth.sample_rate)]
-            where = "stdout" if out == "-" else out or "played"
-            if args.takes > 1:
-                said = synth.say(text, voice, takes=args.takes, **how)
-                for write in sinks:
-                    write(said)
-                print(f"{where}: {said.duration_s:.1f} s, of {args.takes} takes", file=sys.stderr)
-                continue
             speech = stack.enter_context(synth.stream(text, voice, **how))
             for chunk in speech:
                 for write in sinks:
                     write(chunk)
+            where = "stdout" if out == "-" else out or "played"
             print(f"{where}: {speech.report}", file=sys.stderr)
     print(f"compiling took {synth.engine.compile_s:.1f} s, at load", file=sys.stderr)
 

@@ -218,9 +218,11 @@ The codec writes {rate} frames a second at 24 kHz; the language model writes {bo
 - Synthetic English in 600 voices and mixtures of voices (the codec: 143), made with Kokoro-82M
   (Apache-2.0) from LJSpeech's transcripts (public domain) and our own sentences.
 - speechocean762: 234 people who read English as a second language, half of them children; free for
-  any purpose, Apache-2.0. The language model only.
-- LibriSpeech (CC-BY 4.0, Panayotov et al. 2015): 251 readers, a clip of each, of 28 of them more.
-  The language model only.
+  any purpose, Apache-2.0. These people, and those of the next two: the language model and the
+  codec's decoder, not its codes.
+- LibriSpeech (CC-BY 4.0, Panayotov et al. 2015): 291 readers, a clip or seven of each.
+- VCTK and the voice conversion challenge of 2016 (both CC-BY 4.0, University of Edinburgh): 32
+  speakers. Sakshee5/alphanumeric-audio-dataset (MIT): 70 students who spell.
 - Asterisk's core prompts, English, Spanish, French (CC-BY-SA 3.0), Italian and Russian (CC-BY 3.0).
   Weights trained on them carry these attributions: Allison Smith, June Wallack, Carlo.
 - dataset-voice-kerstin, German (CC0). Picovoice's speech-to-intent benchmark (Apache-2.0).

@@ -30,7 +30,6 @@ from voiceloom.likeness import Likeness
 from voiceloom.prompt import Prompt
 from voiceloom.speaker import Report, Speaker
 from voiceloom.step import use_compilation_cache
-from voiceloom.takes import clearest
 from voiceloom.voice import Voice, VoiceError, read_reference
 from voiceloom.waveform import Chunk, Waveform
 
@@ -185,30 +184,9 @@ class Synthesizer:
             *likeness.nearest(voice, others, mean),
         )
 
-    def say(
-        self,
-        text: str | Iterable[str],
-        voice: VoiceLike,
-        *,
-        takes: int = 1,
-        seed: int = 0,
-        chunk_frames: int | Sequence[int] | None = engines.MAX_FRAMES,
-        **how,
-    ) -> Chunk:
-        """The whole text as one `Chunk`, a waveform with its timings; arguments as `stream`'s.
-
-        Args:
-            text: As `stream`'s; so is `voice`, and so are the others.
-            voice: Likewise.
-            takes: Readings to choose the clearest of (`voiceloom.takes`), with the seeds from
-                `seed` on: so many times the work.
-        """
-        text = text if isinstance(text, str) or takes == 1 else list(text)
-        made = [
-            Chunk.join(list(self.stream(text, voice, seed=s, chunk_frames=chunk_frames, **how)))
-            for s in range(seed, seed + takes)
-        ]
-        return made[0] if takes == 1 else clearest(made, self._hear)
+    def say(self, text: str | Iterable[str], voice: VoiceLike, **how) -> Chunk:
+        """The whole text as one `Chunk`, a waveform with its timings; arguments as `stream`'s."""
+        return Chunk.join(list(self.stream(text, voice, chunk_frames=engines.MAX_FRAMES, **how)))
 
     def stream(
         self,
@@ -272,16 +250,12 @@ class Synthesizer:
 
     def _listen(self, samples: Float32[np.ndarray, " S"]) -> Prompt | None:
         """The prompt of a reference."""
-        engine, said = self.engine, aligner.transcribe(self._hear(samples))
+        with self._lock:
+            self._phones = self._phones or Phones()
+        engine, said = self.engine, aligner.transcribe(self._phones(samples))
         encode = lambda heard: engine.codec.encode(heard[None], engine.books)[0]  # noqa: E731
         frame_rate = 1 / engine.frame_s
         return prompt.listen(samples, self.sample_rate, encode, frame_rate, said, engine.advance)
-
-    def _hear(self, samples: Float32[np.ndarray, " S"]) -> Float32[np.ndarray, "T V"]:
-        """How likely each phone is when."""
-        with self._lock:
-            self._phones = self._phones or Phones()
-        return self._phones(samples)
 
     def _speaker(
         self,

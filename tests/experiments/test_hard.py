@@ -12,7 +12,6 @@ def test_a_reading_fails_by_three_words_that_the_teacher_has_right():
             "recording": text,
             "resynthesis": text,
             "voiceloom": [fine, skipped, fine, fine],
-            "clearest": [fine, fine],
         },
         # What the judge does not understand of the teacher counts against nobody.
         {
@@ -20,12 +19,11 @@ def test_a_reading_fails_by_three_words_that_the_teacher_has_right():
             "recording": skipped,
             "resynthesis": skipped,
             "voiceloom": [skipped] * 4,
-            "clearest": [skipped] * 2,
         },
     ]
     first, second, *totals = [x for x in hard.markdown(found).splitlines() if "lorry" in x] + [
         x for x in hard.markdown(found).splitlines() if x.startswith("| voiceloom")
     ]
-    assert first.endswith("| 0 of 8 | 0 | 0 | 1.0 | 1 of 4 | 0 of 2 |")
-    assert second.endswith("| 4 of 8 | 4 | 0 | 4.0 | 0 of 4 | 0 of 2 |")
+    assert first.endswith("| 0 of 8 | 0 | 0 | 1.0 | 1 of 4 |")
+    assert second.endswith("| 4 of 8 | 4 | 0 | 4.0 | 0 of 4 |")
     assert totals[0].startswith("| voiceloom | 8 | 31.2 [") and "| 12.5 [" in totals[0]
