@@ -204,7 +204,8 @@ _ACCENTS = {"en": "us", "fr": "fr-fr"}
 
 _CARD = """# Voiceloom weights
 
-A codec and a token language model that belong together (`lm.json` holds the codec's SHA-256).
+A codec and a token language model that belong together (`lm.json` holds the SHA-256 of the codec
+whose codes it writes; `codec.json` says whose codes the codec speaks, if not its own).
 
 - `codec.safetensors`: {codec}.
 - `lm.safetensors`: {lm}.
@@ -220,7 +221,7 @@ The codec writes {rate} frames a second at 24 kHz; the language model writes {bo
 - speechocean762: 234 people who read English as a second language, half of them children; free for
   any purpose, Apache-2.0. These people, and those of the next two: the language model and the
   codec's decoder, not its codes.
-- LibriSpeech (CC-BY 4.0, Panayotov et al. 2015): 291 readers, a clip or seven of each.
+- LibriSpeech (CC-BY 4.0, Panayotov et al. 2015): 291 readers, a clip or seven of each, more of 28.
 - VCTK and the voice conversion challenge of 2016 (both CC-BY 4.0, University of Edinburgh): 32
   speakers. Sakshee5/alphanumeric-audio-dataset (MIT): 70 students who spell.
 - Asterisk's core prompts, English, Spanish, French (CC-BY-SA 3.0), Italian and Russian (CC-BY 3.0).
