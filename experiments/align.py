@@ -27,7 +27,7 @@ from data.records import Reader, Record, Writer, read_meta, to_float
 from data.text import TextError
 from experiments.train import make_task
 from lm import aligner
-from lm.aligner_task import read_units
+from lm.aligner_task import pauses, read_units
 from voiceloom.aligner import WEIGHTS, Phones, save_weights
 from voiceloom.export import load_ema
 
@@ -51,7 +51,7 @@ def align_record(record: Record, phones: Phones) -> tuple[Record, aligner.Alignm
     """
     units = read_units(record)
     log_probs = phones(to_float(record["samples"]))
-    found = aligner.align(log_probs, units.symbol, units.word, aligner.pauses(units.symbol))
+    found = aligner.align(log_probs, units.symbol, units.word, pauses(units.symbol))
     timed = {"symbol": units.symbol, "stress": units.stress, "word": units.word}
     timed |= {"bounds_s": found.bounds_s, "align_score": found.score}
     return record | timed, found
@@ -60,7 +60,7 @@ def align_record(record: Record, phones: Phones) -> tuple[Record, aligner.Alignm
 def boundary_errors(record: Record, found: aligner.Alignment) -> Float[np.ndarray, " N"]:
     """Seconds between the onsets of the phones as aligned and as the record has them."""
     errors = np.abs(found.bounds_s - record["bounds_s"])[:-1]
-    return errors[~aligner.pauses(record["symbol"])]
+    return errors[~pauses(record["symbol"])]
 
 
 def align_split(

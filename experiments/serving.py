@@ -44,6 +44,7 @@ from experiments.load import Ask
 from experiments.server_process import Server, above_bound, serving
 from experiments.throughput import PAGE, REQUESTS, disturbed, machine
 from lm import aligner
+from lm.aligner_task import pauses
 from voiceloom import spoken
 from voiceloom.aligner import Phones
 from voiceloom.batch import Batch
@@ -169,7 +170,7 @@ def aligned(said: Chunk, phones: Phones) -> list[Onset]:
     """The onsets of a speech, their times by its sound alone."""
     symbol = np.array([SYMBOLS.index(onset.symbol) for onset in said.onsets])
     word = np.array([onset.word for onset in said.onsets])
-    found = aligner.align(phones(said.samples), symbol, word, aligner.pauses(symbol))
+    found = aligner.align(phones(said.samples), symbol, word, pauses(symbol))
     return [
         onset._replace(time_s=float(s))
         for onset, s in zip(said.onsets, found.bounds_s[:-1], strict=True)

@@ -19,6 +19,7 @@ import voiceloom
 from experiments import readings, report
 from experiments.readings import Reading
 from lm import aligner
+from lm.aligner_task import pauses
 from voiceloom.aligner import Phones
 from voiceloom.evaluate import CORPORA
 
@@ -28,18 +29,17 @@ def apart(reading: Reading, phones: Phones) -> Float[np.ndarray, " N"] | None:
     symbols = np.array(reading.symbols, np.int32)
     words = np.array(reading.words, np.int32)
     try:
-        log_probs = phones(reading.sound.samples)
-        found = aligner.align(log_probs, symbols, words, aligner.pauses(symbols))
+        found = aligner.align(phones(reading.sound.samples), symbols, words, pauses(symbols))
     except aligner.AlignmentError:
         return None
     late = np.array(reading.onsets_s) - found.bounds_s[:-1]
-    return late[~aligner.pauses(symbols)]
+    return late[~pauses(symbols)]
 
 
 def first_of_words(reading: Reading) -> np.ndarray:
     """Which of the phones begin a word."""
     symbols, words = np.array(reading.symbols, np.int32), np.array(reading.words)
-    words = words[~aligner.pauses(symbols)]
+    words = words[~pauses(symbols)]
     return np.diff(words, prepend=-1) != 0
 
 

@@ -23,8 +23,6 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Int32
 
-from data.phones import SYMBOLS, boundary_class
-
 SAMPLE_RATE = 24_000
 HOP_S = 0.01
 BANDS = 80
@@ -38,7 +36,6 @@ _CLOSING_S = 0.25  # of the silence at the end, what at most belongs to the clos
 _LEAST = 2  # frames of a phone; one alone is a seam between two others
 _STILL = 6  # frames of a silence that parts
 _NEVER = -1e30
-_IS_PAUSE = np.array([boundary_class(i) > 0 for i in range(len(SYMBOLS))])
 
 
 class AlignmentError(ValueError):
@@ -185,11 +182,6 @@ class Aligner(nnx.Module):
             x = block(x, valid.astype(x.dtype))
         logits = self.head(self.norm(x)).reshape(batch, steps, -1)
         return jax.nn.log_softmax(logits)
-
-
-def pauses(symbol: Int[np.ndarray, " U"]) -> Bool[np.ndarray, " U"]:
-    """Which units are pause marks."""
-    return _IS_PAUSE[symbol]
 
 
 def lattice(

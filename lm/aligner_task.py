@@ -17,9 +17,9 @@ import numpy as np
 import optax
 import soxr
 from flax import nnx
-from jaxtyping import Array, Float, Int, Int32
+from jaxtyping import Array, Bool, Float, Int, Int32
 
-from data.phones import SYMBOLS, Units
+from data.phones import SYMBOLS, Units, boundary_class
 from data.records import Reader, Record, to_float
 from data.text import FrontEnd, TextError
 from lm import aligner
@@ -35,6 +35,14 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState
     ema: Any
     key: Array
+
+
+def pauses(symbol: Int[np.ndarray, " U"]) -> Bool[np.ndarray, " U"]:
+    """Which units are pause marks."""
+    return _IS_PAUSE[symbol]
+
+
+_IS_PAUSE = np.array([boundary_class(i) > 0 for i in range(len(SYMBOLS))])
 
 
 def read_units(record: Record) -> Units:
@@ -62,7 +70,7 @@ def frame_labels(
     """Class of each 10 ms frame by a clip's timings: pause marks are silence, and so is the rest
     of the clip before the first unit and after the last."""
     centre = (np.arange(frames) + 0.5) * aligner.HOP_S
-    symbol = np.pad(np.where(aligner.pauses(units.symbol), aligner.SILENCE, units.symbol), 1)
+    symbol = np.pad(np.where(pauses(units.symbol), aligner.SILENCE, units.symbol), 1)
     return symbol[np.searchsorted(bounds_s, centre, side="right")].astype(np.int32)
 
 
@@ -87,7 +95,7 @@ class _Example:
             samples += np.float32(level) * rng.standard_normal(len(samples), np.float32)
         mel = aligner.log_mel(samples)
         timed = "bounds_s" in record
-        text = aligner.lattice(units.symbol, units.word, aligner.pauses(units.symbol))
+        text = aligner.lattice(units.symbol, units.word, pauses(units.symbol))
         if np.sum(~text.optional) > len(mel):
             return None
         label = np.zeros(len(mel), np.int32)

@@ -14,7 +14,7 @@ from data.phones import SYMBOL_IDS, Units
 from data.records import Reader, Writer, to_float, to_int16
 from experiments import aligner_base
 from lm import aligner
-from lm.aligner_task import AlignerTask, frame_labels, read_units
+from lm.aligner_task import AlignerTask, frame_labels, pauses, read_units
 
 STEPS, STATES, CLASSES = 6, 5, 4
 
@@ -196,7 +196,7 @@ def test_timings_are_learnt_and_carried_over_to_a_symbol_without(tmp_path):
         padded = np.pad(mel, ((0, 400 - len(mel)), (0, 0)))[None]
         log_probs = np.asarray(apply(padded, jnp.array([len(mel)])))[0, : len(mel)]
         units = read_units(record)
-        found = aligner.align(log_probs, units.symbol, units.word, aligner.pauses(units.symbol))
+        found = aligner.align(log_probs, units.symbol, units.word, pauses(units.symbol))
         errors.append(np.abs(found.bounds_s - record["bounds_s"])[:-1])
         untimed.append(errors[-1][units.symbol == every[-1]])
     assert np.median(np.concatenate(errors)) < 0.010
