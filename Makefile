@@ -75,8 +75,8 @@ speech: $(VENV)/.prepare
 # (speechocean762, whose authors give it away for any purpose; those are kept whose text the aligner
 # finds), still more of the teacher's voices, who speaks fast and who reads twisters, the readers of
 # LibriSpeech's train-clean-100 (a clip of each lies beside Resemblyzer, which judges likeness; of 28
-# of them more in Mini LibriSpeech), 130 people more (`experiments.get_people`), and most of them as
-# other people elsewhere. Every twentieth of the first and ten readers of test-other
+# of them more in Mini LibriSpeech, for the decoder), 130 people more (`experiments.get_people`), and
+# most of them as other people elsewhere. Every twentieth of the first and ten readers of test-other
 # are held out: `python -m experiments.cloning --also learners=runs/records/speechocean
 # readers=runs/records/readers`.
 people: $(VENV)/.prepare
@@ -87,12 +87,12 @@ people: $(VENV)/.prepare
 	  --format librispeech --split test --transcribe --out runs/records/readers
 	$(BIN)/python -m data.prepare runs/resemblyzer/audio_data/librispeech_train-clean-100 \
 	  --format librispeech --split train --transcribe --out runs/records/libri
-	$(BIN)/python -m data.prepare runs/LibriSpeech --format librispeech --transcribe \
+	$(BIN)/python -m data.prepare runs/LibriSpeech --format librispeech --split train \
 	  --out runs/records/mini
 	$(BIN)/python -m experiments.get_people runs/people
 	$(BIN)/python -m data.prepare runs/people --format folder --language en --accent us \
 	  --split train --transcribe --out runs/records/people
-	for name in libri mini people; do \
+	for name in libri people; do \
 	  $(BIN)/python -m experiments.align --records runs/records/$$name \
 	    --out runs/records/$${name}_aligned && \
 	  $(BIN)/python -m experiments.tokenise runs/records/$${name}_aligned runs/codes/$$name \
@@ -113,8 +113,7 @@ people: $(VENV)/.prepare
 	  --tempo 1.3
 	for place in synthetic:2 synthetic:3 synthetic_2:1 synthetic_4:1 synthetic_4:2 \
 	    speechocean_aligned:1 speechocean_aligned:2 speechocean_aligned:3 libri_aligned:1 \
-	    libri_aligned:2 libri_aligned:3 libri_aligned:4 libri_aligned:5 libri_aligned:6 \
-	    libri_aligned:7 libri_aligned:8 people_aligned:1 people_aligned:2 people_aligned:3 \
+	    libri_aligned:2 libri_aligned:3 people_aligned:1 people_aligned:2 people_aligned:3 \
 	    people_aligned:4; do \
 	  name=$${place%:*}; $(BIN)/python -m experiments.tokenise runs/records/$$name \
 	  runs/codes/$${name%_aligned}_elsewhere_$${place#*:} --elsewhere $${place#*:} || exit 1; done

@@ -126,11 +126,11 @@ class CodecTask:
         def heard(x):
             return band_limited(x[:judged], bandwidth_hz[:judged], self.cfg.sample_rate)
 
+        real = heard(target)
         critic = lambda params, x: nnx.merge(self.critic_graph, params)(x)  # noqa: E731
 
         def generator_loss(params, playing):
-            stop = {name: jax.lax.stop_gradient(params[name]) for name in self.frozen}
-            params = params | stop
+            params = params | {name: jax.lax.stop_gradient(params[name]) for name in self.frozen}
             out = nnx.merge(self.graph, params)(samples, depth, dither_key)
             fake = out.samples[:, delay:]
             mel = mel_distance(fake, target, bandwidth_hz, self.cfg.sample_rate).mean()
@@ -139,7 +139,7 @@ class CodecTask:
             metrics = {"mel": mel, "quantization": quantization}
             if playing:
                 fakes = critic(state.critic, heard(fake))
-                reals = critic(state.critic, heard(target))
+                reals = critic(state.critic, real)
                 matching, score = feature_matching(reals, fakes), adversarial(fakes)
                 loss += weights["matching"] * matching + weights["adversarial"] * score
             else:
@@ -148,7 +148,7 @@ class CodecTask:
             return loss, (metrics, out.quantized, fake)
 
         def critic_loss(params, fake):
-            return hinge(critic(params, heard(target)), critic(params, heard(fake)))
+            return hinge(critic(params, real), critic(params, heard(fake)))
 
         def play(_):
             """Both players."""

@@ -55,15 +55,20 @@ def voices(work: Path, seed: int, _: int) -> tuple[dict[str, np.ndarray], dict[s
     return styles, british, foreign
 
 
-def main() -> None:
-    """Makes what the command line says, and one manifest of it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def arguments(about: str, count: int) -> argparse.Namespace:
+    """What `make.py`'s workers have to be told besides the mixtures, from the command line."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="the teacher's folder")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--count", type=int, default=1800, help="sentences")
+    parser.add_argument("--count", type=int, default=count, help="sentences")
     parser.add_argument("--workers", type=int, default=2)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Makes what the command line says, and one manifest of it."""
+    args = arguments(__doc__, count=1800)
     args.mixtures, make.voices = MIXTURES + BEYOND, voices
     run(args)
 

@@ -10,12 +10,12 @@ of which is here: no three words in a row of them).
 Runs in the environment of the teacher (see `make people`), as `make.py` does; goes on where it was.
 """
 
-import argparse
 import json
 import random
 import re
 from pathlib import Path
 
+MIXTURES = 60  # of the training voices, beside them
 CORPUS = Path(__file__).parents[2] / "shared/corpora/synthetic"
 
 FOLK = """Peter Piper picked a peck of pickled peppers.
@@ -178,15 +178,8 @@ def main() -> None:
     import teacher_voices  # finds the teacher's own scripts
     import texts
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="the teacher's folder")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--count", type=int, default=900, help="sentences")
-    parser.add_argument("--mixtures", type=int, default=60)
-    parser.add_argument("--workers", type=int, default=2)
-    args = parser.parse_args()
-    texts.sentences = sentences
+    args = teacher_voices.arguments(__doc__, count=900)
+    args.mixtures, texts.sentences = MIXTURES, sentences
     teacher_voices.run(args)
 
 

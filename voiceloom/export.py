@@ -54,8 +54,12 @@ def export_codec(run: pathlib.Path, folder: pathlib.Path) -> str:
     task = CodecTask(config)
     step, params = load_ema(run, task)
     codes_hash = ""
-    if {"encoder", "quantizer"} <= set(task.frozen):  # the codes are those of the codec before
-        codes_hash = weights.load_codec(config.init_from).codes_hash
+    if config.get("init_from"):
+        before = weights.load_codec(config.init_from)
+        # By the weights, not by the config: another codec may lie in that folder by now.
+        of = lambda tree: jax.tree.leaves([tree["encoder"], tree["quantizer"]])  # noqa: E731
+        if before.config == task.cfg and all(map(np.array_equal, of(params), of(before.params))):
+            codes_hash = before.codes_hash
     return weights.save_codec(folder, task.cfg, params, {"run": run.name, "step": step}, codes_hash)
 
 

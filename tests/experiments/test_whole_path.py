@@ -12,7 +12,8 @@ from data.prepare import prepare
 from experiments import codec_base, codec_decoder, lm_base
 from experiments.tokenise import tokenise
 from experiments.train import train
-from voiceloom import export
+from tests.voiceloom.tiny import codec_params
+from voiceloom import export, weights
 from voiceloom.weights import WeightsError
 
 CLIPS = 4
@@ -123,6 +124,16 @@ def test_a_tuned_decoder_speaks_the_same_codes(path, tmp_path):
     np.testing.assert_array_equal(after.encode(samples), codes)
     assert np.abs(after.decode(codes) - before.decode(codes)).max() > 1e-4
     assert voiceloom.load(tmp_path / "release").say("Mama.", voice="anna").duration_s > 0.1
+
+    # Once another codec lies where the run began, nobody can say that these are its codes.
+    cfg = weights.load_codec(path / "release").config
+    weights.save_codec(tmp_path / "other", cfg, codec_params(cfg), {})
+    about = json.loads((tmp_path / "decoder" / "config.json").read_text())
+    about["init_from"] = str(tmp_path / "other")
+    (tmp_path / "decoder" / "config.json").write_text(json.dumps(about))
+    export.export_codec(tmp_path / "decoder", tmp_path / "own")
+    own = voiceloom.load_codec(tmp_path / "own")
+    assert own.codes_hash == own.hash == after.hash
 
 
 def test_a_run_without_a_checkpoint_says_so(path, tmp_path):
