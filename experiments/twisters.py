@@ -5,8 +5,8 @@
 
 Chains of one sound, repeated words, letters and digits: what the corpus' templates and LJSpeech
 hardly hold, and what comes apart in the hard sentences of the test set, none of which is here (no
-three words in a row of them). The 423 that one run heard changed nothing there: 5.0 % of the readings
-failed with and without that run (LOG.md, 2026-11-29).
+three words in a row of them). The 423 that one run heard changed nothing there: 5.0 % of the
+readings failed with and without that run (LOG.md, 2026-11-29).
 
 Runs in the environment of the teacher (see `make people`), as `make.py` does; goes on where it was.
 """
