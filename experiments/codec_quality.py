@@ -3,8 +3,9 @@
     python -m experiments.codec_quality --out experiments/results/codec_quality
 
 Every clip of a held-out set goes through every coder; the judges compare what came out with what
-went in. Writes every row as it comes (.jsonl; begun again, it goes on from there), then a table
-(.md) and the rate-quality picture (.png). Word errors are against what Whisper hears in the
+went in. Writes every row as it comes (.jsonl; begun again, it goes on from there, and with other
+weights it makes our rows anew and keeps the others'), then a table (.md) and the rate-quality
+picture (.png). Word errors are against what Whisper hears in the
 original, so sets without text count too. "noisy" is the crowd in a babble of four other people at
 10 dB. The public tables are made of LibriSpeech test-clean: `--folder NAME=PATH` adds a folder of
 audio as a set.
@@ -17,7 +18,7 @@ import functools
 import itertools
 import json
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -127,13 +128,15 @@ class Bench:
         self.transcriber = judges.Transcriber(folder / "whisper-base", 1, cache=folder / "cache")
         self.speakers = judges.SpeakerEncoder(folder / "resemblyzer" / "pretrained.pt")
 
-    def judge(self, set_name: str, clip: str, original: np.ndarray) -> list[Row]:
-        """A row for every coder."""
+    def judge(
+        self, set_name: str, clip: str, original: np.ndarray, known: Collection[str] = ()
+    ) -> list[Row]:
+        """A row for every coder whose name is not `known`."""
         said = self.transcriber.transcribe(original, RATE)
         voice, melody = self.speakers.embed(original, RATE), judges.pitch(original, RATE)
         natural = judges.naturalness(original, RATE)
         rows = []
-        for coder in self.coders:
+        for coder in [one for one in self.coders if one.name not in known]:
             samples, size, file_size = coder.code(original, RATE)
             pair = judges.align(original, samples, RATE)
             words = judges.word_errors(said, self.transcriber.transcribe(samples, RATE))
@@ -188,8 +191,24 @@ def _begin(*args) -> None:
     _bench = Bench(*args)
 
 
-def _judge(item: tuple[str, str, np.ndarray]) -> list[Row]:
+def _judge(item: tuple[str, str, np.ndarray, Collection[str]]) -> list[Row]:
     return _bench.judge(*item)
+
+
+def read_record(record: Path, coded_by: Mapping[str, str]) -> dict[tuple[str, str], dict[str, Row]]:
+    """Rows of every set and clip, by the coder's name; of our codecs those of `coded_by` only.
+
+    Args:
+        record: Lines as `judge_all` writes them, with the hash of each codec of ours.
+        coded_by: The hash of each, by family.
+    """
+    found: dict[tuple[str, str], dict[str, Row]] = {}
+    for line in map(json.loads, record.read_text().splitlines() if record.exists() else ()):
+        for row in (Row(**row) for row in line["rows"]):
+            family = row.coder.partition(" ")[0]
+            if line["coded_by"].get(family) == coded_by.get(family):
+                found.setdefault((line["set"], line["clip"]), {})[row.coder] = row
+    return found
 
 
 def judge_all(
@@ -197,14 +216,15 @@ def judge_all(
 ) -> dict[tuple[str, str], list[Row]]:
     """The rows of every set and clip; what `record` has of the same codecs is not made again."""
     folder, books, separate = bench
-    paths = [folder, *(pair.split("=", 1)[1] for pair in separate)]
-    coded_by = [voiceloom.load_codec(path).hash for path in paths] + list(books)
-    judged = {}
-    for line in record.read_text().splitlines() if record.exists() else ():
-        known = json.loads(line)
-        if known["coded_by"] == coded_by:
-            judged[known["set"], known["clip"]] = [Row(**row) for row in known["rows"]]
-    missing = [item for item in items if item[:2] not in judged]
+    paths = {"voiceloom": folder} | dict(pair.split("=", 1) for pair in separate)
+    codecs = {family: voiceloom.load_codec(path) for family, path in paths.items()}
+    coded_by = {family: codec.hash for family, codec in codecs.items()}
+    names = [f"voiceloom {count} books" for count in books]
+    names += [coder.name for coder in coders.classical()]
+    names += [f"{name} {len(codecs[name].sizes)} books" for name in list(paths)[1:]]
+    judged = read_record(record, coded_by)
+    known = {item[:2]: judged.setdefault(item[:2], {}).keys() & set(names) for item in items}
+    missing = [(*item, known[item[:2]]) for item in items if len(known[item[:2]]) < len(names)]
     # Fresh processes: a fork of one that has used JAX may hang.
     context = multiprocessing.get_context("spawn")
     with (
@@ -214,13 +234,13 @@ def judge_all(
         record.open("a") as file,
     ):
         found = tqdm(pool.map(_judge, missing), "clips", total=len(missing))
-        for (name, clip, _), rows in zip(missing, found, strict=True):
-            judged[name, clip] = rows
+        for (name, clip, *_), rows in zip(missing, found, strict=True):
+            judged[name, clip] |= {row.coder: row for row in rows}
             entry = {"set": name, "clip": clip, "coded_by": coded_by}
             entry["rows"] = [dataclasses.asdict(row) for row in rows]
             file.write(json.dumps(entry) + "\n")
             file.flush()
-    return judged
+    return {key: [rows[name] for name in names] for key, rows in judged.items() if key in known}
 
 
 # ---- table and picture ------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """The comparison of codecs: real bytes, fair distances, and a table and picture of them."""
 
+import dataclasses
+import json
 import shutil
 import subprocess
 
@@ -16,6 +18,7 @@ from experiments.codec_quality import (
     f0_distance,
     markdown,
     mel_distance,
+    read_record,
     summarise,
     with_babble,
 )
@@ -69,6 +72,34 @@ def test_ogg_pages_and_headers_are_not_counted(tmp_path):
     packets, odd = divmod(coders._payload(data), 40)  # 16 kbit/s for 20 ms are 40 bytes
     assert odd == 0 and 100 <= packets <= 103
     assert coders._payload(b"headerless") == 10
+
+
+def test_other_weights_keep_the_rows_of_the_classical_codecs(tmp_path):
+    def row(coder, pesq):
+        return Row("crowd", "a", coder, 1.0, 20.0, None, 9, 9, 0, 9, 0.9, 0.9, pesq, 0.0, 0.0, 0.0)
+
+    lines = [
+        ({"voiceloom": "old"}, [row("voiceloom 8 books", 1.0), row("opus 6 kbit/s", 2.0)]),
+        ({"voiceloom": "new"}, [row("voiceloom 8 books", 3.0)]),
+        ({"voiceloom": "new", "wide": "w"}, [row("wide 4 books", 4.0)]),
+    ]
+    entries = [
+        {"set": "crowd", "clip": "a", "coded_by": by, "rows": [dataclasses.asdict(r) for r in rows]}
+        for by, rows in lines
+    ]
+    record = tmp_path / "rows.jsonl"
+    record.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+
+    def known(**coded_by):
+        rows = read_record(record, coded_by).get(("crowd", "a"), {})
+        return {name: row.pesq for name, row in rows.items()}
+
+    opus = {"opus 6 kbit/s": 2.0}
+    assert known(voiceloom="old") == opus | {"voiceloom 8 books": 1.0}
+    assert known(voiceloom="new") == opus | {"voiceloom 8 books": 3.0}
+    assert known(voiceloom="other") == opus
+    assert known(voiceloom="other", wide="w") == opus | {"wide 4 books": 4.0}
+    assert read_record(tmp_path / "none.jsonl", {}) == {}
 
 
 def point(coder: str, kbps: float, quality: float):
