@@ -14,7 +14,8 @@ distance between "somebody else" and "the same through the codec" is covered:
 
 where each is a mean cosine: to the speaker, or to the other test speakers.
 
-`--also` measures further people: the test split of any records (`data.prepare`).
+`--also` measures further people: the test split of any records (`data.prepare`). `--learn 16` has
+the language model learn each reference first (`experiments.learned`).
 
 Last, how often a recording of two people is noticed (`voiceloom.likeness`): halves of one clip, and
 halves of two speakers' clips put together.
@@ -38,7 +39,7 @@ from tqdm import tqdm
 import voiceloom
 from data.audio import SAMPLE_RATE
 from data.records import Reader, to_float
-from experiments import readings, report
+from experiments import learned, readings, report
 from voiceloom import judges
 from voiceloom.evaluate import CORPORA, JUDGES
 from voiceloom.likeness import STRANGERS, cosine
@@ -105,7 +106,7 @@ def score(
 
 
 def measure(
-    synth: voiceloom.Synthesizer,
+    synth: voiceloom.Synthesizer | learned.Learner,
     speakers: judges.SpeakerEncoder,
     folder: Path,
     transcriber: judges.Transcriber,
@@ -235,13 +236,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--also", nargs="*", default=[], metavar="NAME=RECORDS", help="further people, by sets"
     )
     parser.add_argument("--each", type=int, default=8, help="clips a speaker, at most")
+    parser.add_argument(
+        "--learn", type=int, metavar="STEPS", help="the model learns each reference first"
+    )
     args = parser.parse_args(arguments)
     synth, speakers = voiceloom.load(args.weights), judges.SpeakerEncoder(args.speakers)
     transcriber = judges.Transcriber(args.asr, cache=JUDGES / "cache")
     folders = {name: args.corpora / corpus for name, corpus in SETS.items()}
     folders |= {name: Path(folder) for name, folder in (also.split("=", 1) for also in args.also)}
+    cloning = synth if args.learn is None else learned.Learner(args.weights, args.learn)
     found = {
-        name: measure(synth, speakers, folder, transcriber, args.each)
+        name: measure(cloning, speakers, folder, transcriber, args.each)
         for name, folder in folders.items()
     }
     parts = {name: halves(synth, folder, args.each) for name, folder in folders.items()}
