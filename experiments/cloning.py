@@ -14,11 +14,11 @@ distance between "somebody else" and "the same through the codec" is covered:
 
 where each is a mean cosine: to the speaker, or to the other test speakers.
 
-`--also` measures further people: the test split of any records (`data.prepare`). `--learn 16` has
-the language model learn each reference first (`experiments.learned`).
+`--also` measures further people: the test split of any records (`data.prepare`).
 
 Last, how often a recording of two people is noticed (`voiceloom.likeness`): halves of one clip, and
-halves of two speakers' clips put together.
+halves of two speakers' clips put together. That is left out with `--learn 16`, where the language
+model learns each reference first (`experiments.learned`): it has nothing to do with clones.
 """
 
 import argparse
@@ -240,18 +240,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--learn", type=int, metavar="STEPS", help="the model learns each reference first"
     )
     args = parser.parse_args(arguments)
-    synth, speakers = voiceloom.load(args.weights), judges.SpeakerEncoder(args.speakers)
+    speakers = judges.SpeakerEncoder(args.speakers)
     transcriber = judges.Transcriber(args.asr, cache=JUDGES / "cache")
     folders = {name: args.corpora / corpus for name, corpus in SETS.items()}
     folders |= {name: Path(folder) for name, folder in (also.split("=", 1) for also in args.also)}
-    cloning = synth if args.learn is None else learned.Learner(args.weights, args.learn)
+    plain = args.learn is None
+    synth = voiceloom.load(args.weights) if plain else learned.Learner(args.weights, args.learn)
     found = {
-        name: measure(cloning, speakers, folder, transcriber, args.each)
+        name: measure(synth, speakers, folder, transcriber, args.each)
         for name, folder in folders.items()
     }
-    parts = {name: halves(synth, folder, args.each) for name, folder in folders.items()}
-    numbers = {"speakers": found, "halves": parts}
-    report.write(args.out, markdown(found) + noticed(parts), numbers, picture(found))
+    numbers, table = {"speakers": found}, markdown(found)
+    if plain:
+        parts = {name: halves(synth, folder, args.each) for name, folder in folders.items()}
+        numbers, table = numbers | {"halves": parts}, table + noticed(parts)
+    report.write(args.out, table, numbers, picture(found))
 
 
 if __name__ == "__main__":

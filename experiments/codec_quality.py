@@ -33,6 +33,7 @@ from tqdm import tqdm
 import voiceloom
 from experiments import coders
 from voiceloom import evaluate, judges, pictures
+from voiceloom.speech_codec import SpeechCodec
 from voiceloom.waveform import Waveform
 
 BOOKS = (1, 2, 4, 6, 8, 12, 16)
@@ -112,6 +113,19 @@ def with_babble(samples: np.ndarray, others: list, own: str) -> np.ndarray:
     return (mixed * min(1.0, 0.98 / np.abs(mixed).max())).astype(np.float32)
 
 
+def our_codecs(folder: Path | None, separate: Sequence[str]) -> dict[str, SpeechCodec]:
+    """Ours, "voiceloom", and those of `NAME=FOLDER`, by the family of their coders."""
+    paths = {"voiceloom": folder} | dict(pair.split("=", 1) for pair in separate)
+    return {family: voiceloom.load_codec(path) for family, path in paths.items()}
+
+
+def coders_of(codecs: Mapping[str, SpeechCodec], books: Sequence[int]) -> list[coders.Coder]:
+    """Ours at each of `books`, the classical ones, and the further ones at all their books."""
+    ours, *others = codecs.items()
+    found = [coders.voiceloom(ours[1], count) for count in books] + coders.classical()
+    return found + [coders.voiceloom(codec, len(codec.sizes), name) for name, codec in others]
+
+
 # ---- judging ----------------------------------------------------------------------------------
 
 
@@ -119,24 +133,22 @@ class Bench:
     """The coders and the judges, in one process."""
 
     def __init__(self, folder: Path | None, books: Sequence[int], separate: Sequence[str]):
-        codec = voiceloom.load_codec(folder)
-        self.coders = [coders.voiceloom(codec, count) for count in books] + coders.classical()
-        for name, path in (pair.split("=", 1) for pair in separate):
-            other = voiceloom.load_codec(path)
-            self.coders.append(coders.voiceloom(other, len(other.sizes), name))
+        self.coders = coders_of(our_codecs(folder, separate), books)
         folder = evaluate.JUDGES
         self.transcriber = judges.Transcriber(folder / "whisper-base", 1, cache=folder / "cache")
         self.speakers = judges.SpeakerEncoder(folder / "resemblyzer" / "pretrained.pt")
 
     def judge(
-        self, set_name: str, clip: str, original: np.ndarray, known: Collection[str] = ()
+        self, set_name: str, clip: str, original: np.ndarray, known: Collection[str]
     ) -> list[Row]:
         """A row for every coder whose name is not `known`."""
         said = self.transcriber.transcribe(original, RATE)
         voice, melody = self.speakers.embed(original, RATE), judges.pitch(original, RATE)
         natural = judges.naturalness(original, RATE)
         rows = []
-        for coder in [one for one in self.coders if one.name not in known]:
+        for coder in self.coders:
+            if coder.name in known:
+                continue
             samples, size, file_size = coder.code(original, RATE)
             pair = judges.align(original, samples, RATE)
             words = judges.word_errors(said, self.transcriber.transcribe(samples, RATE))
@@ -216,15 +228,15 @@ def judge_all(
 ) -> dict[tuple[str, str], list[Row]]:
     """The rows of every set and clip; what `record` has of the same codecs is not made again."""
     folder, books, separate = bench
-    paths = {"voiceloom": folder} | dict(pair.split("=", 1) for pair in separate)
-    codecs = {family: voiceloom.load_codec(path) for family, path in paths.items()}
+    codecs = our_codecs(folder, separate)
     coded_by = {family: codec.hash for family, codec in codecs.items()}
-    names = [f"voiceloom {count} books" for count in books]
-    names += [coder.name for coder in coders.classical()]
-    names += [f"{name} {len(codecs[name].sizes)} books" for name in list(paths)[1:]]
-    judged = read_record(record, coded_by)
-    known = {item[:2]: judged.setdefault(item[:2], {}).keys() & set(names) for item in items}
-    missing = [(*item, known[item[:2]]) for item in items if len(known[item[:2]]) < len(names)]
+    names = [coder.name for coder in coders_of(codecs, books)]
+    judged = {item[:2]: {} for item in items} | read_record(record, coded_by)
+    missing = [
+        (*item, set(judged[item[:2]]))
+        for item in items
+        if not judged[item[:2]].keys() >= set(names)
+    ]
     # Fresh processes: a fork of one that has used JAX may hang.
     context = multiprocessing.get_context("spawn")
     with (
@@ -240,7 +252,7 @@ def judge_all(
             entry["rows"] = [dataclasses.asdict(row) for row in rows]
             file.write(json.dumps(entry) + "\n")
             file.flush()
-    return {key: [rows[name] for name in names] for key, rows in judged.items() if key in known}
+    return {item[:2]: [judged[item[:2]][name] for name in names] for item in items}
 
 
 # ---- table and picture ------------------------------------------------------------------------

@@ -16,16 +16,18 @@ import ml_collections
 import numpy as np
 from jaxtyping import Int
 
+from data.utterances import Rows, Utterance
 from experiments import finetune
 from lm.task import LMTask
 from voiceloom import weights
 from voiceloom.prompt import FRAMES, Prompt
+from voiceloom.step import use_compilation_cache
 from voiceloom.synthesizer import Synthesizer
 from voiceloom.voice import Voice, read_reference
 from voiceloom.waveform import Waveform
 
 ROWS = 4  # all of them the recording, each with another crop for the voice
-UNITS = 192
+UNITS = 192  # of a row, padding included; a longer prompt has a longer one
 CROP = 50  # frames of the voice at most, as in training
 RATE = 1e-4
 
@@ -34,19 +36,19 @@ class Learner:
     """Speaks as a `Synthesizer` does, in the voice that it was given last, after learning it."""
 
     def __init__(self, folder: Path | None, steps: int):
-        self._loaded = weights.load(folder or weights.DEFAULT)
-        self._plain, self._steps = Synthesizer(self._loaded), steps
-        self._task = LMTask(_config(folder or weights.DEFAULT, steps))
-        self._step = jax.jit(self._task.train_step)
-        self._synth = self._plain
+        use_compilation_cache()
+        folder = folder or weights.DEFAULT
+        self._loaded, self._steps = weights.load(folder), steps
+        self._synth = self._plain = Synthesizer(self._loaded)
+        task, params = LMTask(_config(folder, steps)), self._loaded.lm.params
+        self._step = jax.jit(task.train_step)
+        self._begin = jax.jit(task.init)(jax.random.key(0))._replace(params=params, ema=params)
 
     def voice(self, reference: Waveform, accent: str = "us") -> Voice:
         """The voice of a recording, once the model has learned it."""
         voice, self._synth = self._plain.voice(reference, accent), self._plain
         if voice.prompt is not None:  # hardly anything is said there that it could learn
-            state = jax.jit(self._task.init)(jax.random.key(0))
-            params = self._loaded.lm.params
-            state, rng = state._replace(params=params, ema=params), np.random.default_rng(0)
+            state, rng = self._begin, np.random.default_rng(0)
             samples = read_reference(reference, self._plain.sample_rate)
             heard = self._plain.engine.codec.encode(samples[None])[0]
             for _ in range(self._steps):
@@ -67,30 +69,31 @@ class Learner:
 def batch(
     prompt: Prompt, heard: Int[np.ndarray, "T Q"], rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Rows of `data.utterances.Row` that all say the prompt, stacked.
+    """Rows of `data.utterances` that all say the prompt, stacked.
 
     Args:
         prompt: What is said in the recording.
         heard: Its codes, of which each row's voice is another crop.
         rng: Chooses those.
     """
-    frames, units, length = len(prompt.codes), len(prompt.symbol), min(len(heard), CROP)
-    pad = lambda a, size: np.pad(a, [(0, size - len(a)), *[(0, 0)] * (a.ndim - 1)])  # noqa: E731
-    row = {
-        name: pad(np.asarray(getattr(prompt, name), np.int32), FRAMES)
-        for name in ("codes", "prosody", "advance")
-    }
-    row |= {name: pad(getattr(prompt, name)[:UNITS], UNITS) for name in ("symbol", "word")}
-    row |= {"stress": np.zeros(UNITS, np.int32), "length": np.int32(min(units, UNITS))}
-    row |= {"mask": np.arange(FRAMES) < frames, "voice_length": np.int32(length)}
+    said = Utterance(
+        prompt.codes, prompt.prosody, prompt.symbol, np.zeros_like(prompt.symbol), prompt.word,
+        onset=np.repeat(np.arange(len(prompt.codes)), prompt.advance), speaker="", clip=0,
+    )  # fmt: skip
+    units, limit = max(UNITS, len(prompt.symbol)), int(prompt.advance.max())
+    rows = Rows([said], frames=FRAMES, units=units, limit=limit, voice_frames=(CROP, CROP))
+    stacked = {name: np.stack([value] * ROWS) for name, value in rows[0].items()}
+    length = min(len(heard), CROP)
     starts = rng.integers(len(heard) - length + 1, size=ROWS)
-    stacked = {name: np.stack([value] * ROWS) for name, value in row.items()}
-    return stacked | {"voice": np.stack([heard[at : at + length] for at in starts])}
+    return stacked | {
+        "voice": np.stack([heard[at : at + length] for at in starts]),
+        "voice_length": np.full(ROWS, length, np.int32),
+    }
 
 
 def _config(folder: Path, steps: int) -> ml_collections.ConfigDict:
-    """Of fine-tuning, for one recording: at half its rate, no averages, half of the rows' pasts."""
-    config = finetune.config_of(folder, Path(), [], max(steps, 2))
+    """That of fine-tuning, at half its rate and with half of the rows behind their own past."""
+    config = finetune.config_of(folder, Path(), [], steps)
     config.own_past = 0.5
     config.optimizer.update(learning_rate=RATE, warmup=5, decay=0.5)
     return config
