@@ -28,10 +28,8 @@ from data.text import TextError
 from experiments.train import make_task
 from lm import aligner
 from lm.aligner_task import pauses, read_units
-from voiceloom.aligner import WEIGHTS, Phones, save_weights
+from voiceloom.aligner import MIN_SCORE, WEIGHTS, Phones, save_weights
 from voiceloom.export import load_ema
-
-MIN_SCORE = -3.2
 
 
 def export(run: Path, path: Path) -> None:

@@ -17,8 +17,8 @@ where each is a mean cosine: to the speaker, or to the other test speakers.
 `--also` measures further people: the test split of any records (`data.prepare`).
 
 Last, how often a recording of two people is noticed (`voiceloom.likeness`): halves of one clip, and
-halves of two speakers' clips put together. That is left out with `--learn 16`, where the language
-model learns each reference first (`experiments.learned`): it has nothing to do with clones.
+halves of two speakers' clips put together. That is left out with `--learn`, where the language
+model learns each reference first (`voiceloom.learned`): it has nothing to do with clones.
 """
 
 import argparse
@@ -106,7 +106,7 @@ def score(
 
 
 def measure(
-    synth: voiceloom.Synthesizer | learned.Learner,
+    synth: voiceloom.Synthesizer | learned.Learned,
     speakers: judges.SpeakerEncoder,
     folder: Path,
     transcriber: judges.Transcriber,
@@ -115,25 +115,32 @@ def measure(
     """What the judge says of recordings, resyntheses and clones of a set's test speakers."""
     clips = by_speaker(folder)
     embed = lambda sound: speakers.embed(sound.samples, sound.sample_rate)  # noqa: E731
-    voices, made = [], {kind: ([], []) for kind in KINDS}
+    heard = lambda sound: transcriber.transcribe(sound.samples, sound.sample_rate)  # noqa: E731
+    voices, made = [], {kind: ([], [], []) for kind in KINDS}
     for number, (reference, *rest) in enumerate(tqdm(clips.values(), folder.name)):
         # The first half is what the speaker sounds like, the second is judged beside the clone.
         known = [embed(clip.load()) for clip in rest[: max(1, len(rest) // 2)][:8]]
         voices.append(np.mean(known, axis=0))
-        voice = synth.voice(reference.load(), accent=reference.accent)
+        how = {"text": reference.text} if isinstance(synth, learned.Learned) else {}
+        voice = synth.voice(reference.load(), accent=reference.accent, **how)
         for i, clip in enumerate(rest[max(1, len(rest) // 2) :][:each]):
             sound = clip.load()
-            text = clip.text or transcriber.transcribe(sound.samples, sound.sample_rate)
+            text = clip.text or heard(sound)
             again, clone = synth.codec_roundtrip(sound.samples), synth.say(text, voice, seed=i)
             for kind, one in zip(KINDS, (sound, again, clone), strict=True):
                 made[kind][0].append(embed(one))
                 made[kind][1].append(number)
+                made[kind][2].append(judges.word_errors(text, heard(one)))
     voices = np.array(voices)
     voices /= np.linalg.norm(voices, axis=1, keepdims=True)
     found = {}
-    for kind, (embedded, own) in made.items():
+    for kind, (embedded, own, wrong) in made.items():
         right, others, nearest = score(np.array(embedded), own, voices)
-        found[kind] = {"own": right, "others": others, "nearest": nearest, "speaker": own}
+        errors, words = map(list, zip(*wrong, strict=True))
+        found[kind] = {
+            "own": right, "others": others, "nearest": nearest, "speaker": own,
+            "errors": errors, "words": words,
+        }  # fmt: skip
     return found
 
 
@@ -181,8 +188,8 @@ def markdown(found: dict[str, dict[str, dict[str, list]]]) -> str:
     """The table."""
     rows = [
         "| test speakers | | clips | cosine to the speaker | to the others | right one nearest, % "
-        "| covered |",
-        "|---|---|--:|--:|--:|--:|--:|",
+        "| covered | word errors, % |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for name, kinds in found.items():
         count = len(set(kinds["clone"]["speaker"]))
@@ -190,9 +197,10 @@ def markdown(found: dict[str, dict[str, dict[str, list]]]) -> str:
             own, others = judges.bootstrap(values["own"]), judges.bootstrap(values["others"])
             nearest = judges.bootstrap(values["nearest"])
             part = covered(kinds).written(2) if kind == "clone" else ""
+            errors = judges.bootstrap(values["errors"], values["words"]).written(1, 100)
             rows.append(
                 f"| {name}, {count} | {kind} | {len(values['own'])} | {own.written(2)} | "
-                f"{others.written(2)} | {nearest.written(0, 100)} | {part} |"
+                f"{others.written(2)} | {nearest.written(0, 100)} | {part} | {errors} |"
             )
     return "\n".join(rows) + "\n"
 
@@ -237,15 +245,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--each", type=int, default=8, help="clips a speaker, at most")
     parser.add_argument(
-        "--learn", type=int, metavar="STEPS", help="the model learns each reference first"
+        "--learn", action="store_true", help="the model learns each reference first"
     )
     args = parser.parse_args(arguments)
     speakers = judges.SpeakerEncoder(args.speakers)
     transcriber = judges.Transcriber(args.asr, cache=JUDGES / "cache")
     folders = {name: args.corpora / corpus for name, corpus in SETS.items()}
     folders |= {name: Path(folder) for name, folder in (also.split("=", 1) for also in args.also)}
-    plain = args.learn is None
-    synth = voiceloom.load(args.weights) if plain else learned.Learner(args.weights, args.learn)
+    plain = not args.learn
+    synth = voiceloom.load(args.weights) if plain else learned.Learned(args.weights)
     found = {
         name: measure(synth, speakers, folder, transcriber, args.each)
         for name, folder in folders.items()

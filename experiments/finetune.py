@@ -32,15 +32,16 @@ from data.prepare import prepare
 from data.records import Reader, Writer, read_meta, to_float
 from data.text import TextError
 from experiments import lm_base, report
-from experiments.align import MIN_SCORE, align_record
+from experiments.align import align_record
 from experiments.tokenise import about, coded
 from experiments.train import train
 from lm.aligner import AlignmentError
+from lm.task import LMTask
 from voiceloom import judges, prompt, weights
-from voiceloom.aligner import Phones
+from voiceloom.aligner import MIN_SCORE, Phones
 from voiceloom.engine import Engine, mean_voice
 from voiceloom.evaluate import JUDGES
-from voiceloom.export import export_lm
+from voiceloom.export import load_ema, run_config
 from voiceloom.library import Library
 from voiceloom.likeness import SENTENCE
 from voiceloom.speech_codec import load_codec
@@ -131,13 +132,10 @@ def learn(
     release: Path, codes: Path, also: Sequence[Path], steps: int, folder: Path, voice: Voice
 ) -> Path:
     """Fine-tunes the released model; returns a release with all its voices and `voice`."""
-    train(config_of(release, codes, also, steps), folder / "run")
-    tuned = folder / "weights"
-    shutil.copytree(release, tuned, dirs_exist_ok=True)
-    kept = weights.load(release).voices.values()
-    lm_hash = export_lm(folder / "run", [], tuned)
-    voices = [dataclasses.replace(v, lm_hash=lm_hash) for v in (*kept, voice)]
-    weights.save_voices(tuned, voices, lm_hash)
+    run, tuned = folder / "run", folder / "weights"
+    train(config_of(release, codes, also, steps), run)
+    step, params = load_ema(run, LMTask(run_config(run)))
+    weights.save_tuned(release, tuned, params, voice, f"fine-tuned, step {step}")
     return tuned
 
 

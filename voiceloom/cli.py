@@ -65,6 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("reference", help="3 to 12 s of one person's speech, or a .safetensors file")
     add.add_argument("--accent", default="us", help="how the speaker reads: us, gb, de, ... (us)")
     add.set_defaults(run=_voice_add)
+    learn = actions.add_parser("learn", help="weights that have learned a recording: better still")
+    learn.add_argument("name")
+    learn.add_argument("reference", help="3 to 10 s of one person's speech")
+    learn.add_argument("folder", type=Path, help="to write; speak from it with --weights")
+    learn.add_argument("--text", help="what is said in it, to the word (default: what is heard)")
+    learn.add_argument("--accent", default="us", help="how the speaker reads: us, gb, de, ... (us)")
+    learn.set_defaults(run=_voice_learn)
     mix = actions.add_parser("mix", help="somebody between voices")
     mix.add_argument("name")
     mix.add_argument("parts", nargs="+", metavar="VOICE=SHARE", help="anna=0.6 bert=0.4")
@@ -126,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("files", metavar="FILE", nargs="+", type=Path)
     info.set_defaults(run=_info)
 
-    for command in (say, voices, add, mix, export, serve, cost, demo, encode, decode, info):
+    for command in (say, voices, add, learn, mix, export, serve, cost, demo, encode, decode, info):
         command.add_argument("--weights", "--model", metavar="MODEL", help="folder, or name of a"
                              " published model: sesame/csm-1b (default: our own)")  # fmt: skip
     for command in (say, serve):
@@ -185,6 +192,15 @@ def _voice_add(args: argparse.Namespace) -> None:
     if Path(args.reference).suffix != ".safetensors":
         print(synth.likeness(args.reference, voice))
         print(CONSENT)
+
+
+def _voice_learn(args: argparse.Namespace) -> None:
+    from voiceloom.learned import learn
+    from voiceloom.library import CONSENT
+
+    learn(args.reference, args.name, args.folder, args.accent, args.text, args.weights)
+    print(f'{args.folder}: voiceloom say "Hello." --weights {args.folder} --voice {args.name}')
+    print(CONSENT)
 
 
 def _voice_mix(args: argparse.Namespace) -> None:

@@ -250,9 +250,7 @@ class Synthesizer:
 
     def _listen(self, samples: Float32[np.ndarray, " S"]) -> Prompt | None:
         """The prompt of a reference."""
-        with self._lock:
-            self._phones = self._phones or Phones()
-        engine, said = self.engine, aligner.transcribe(self._phones(samples))
+        engine, said = self.engine, aligner.transcribe(self.phones(samples))
         encode = lambda heard: engine.codec.encode(heard[None], engine.books)[0]  # noqa: E731
         frame_rate = 1 / engine.frame_s
         return prompt.listen(samples, self.sample_rate, encode, frame_rate, said, engine.advance)
@@ -276,6 +274,12 @@ class Synthesizer:
         )  # fmt: skip
         front_end, voice_s = self.front_end(found.accent), time.perf_counter() - begun
         return Speaker(self.engine, slot, front_end, chunk_frames, begun, voice_s)
+
+    def phones(self, samples: Float32[np.ndarray, " S"]) -> Float32[np.ndarray, "T V"]:
+        """What sounds in every 10 ms of a clip at 24 kHz: the aligner's log posteriors."""
+        with self._lock:
+            self._phones = self._phones or Phones()
+        return self._phones(samples)
 
     def front_end(self, accent: str) -> FrontEnd:
         """What reads text in an accent; made once."""

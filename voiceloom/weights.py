@@ -19,6 +19,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -142,6 +143,30 @@ def save_voices(folder: str | os.PathLike, voices: Sequence[Voice], lm_hash: str
     tensors = {f"{v.name}/{part}": a for v in voices for part, a in v.tensors().items()}
     about = {"lm_sha256": lm_hash, "accents": json.dumps({v.name: v.accent for v in voices})}
     safetensors.save_file(tensors, Path(folder) / "voices.safetensors", about)
+
+
+def save_tuned(
+    release: str | os.PathLike, folder: str | os.PathLike, params: dict, voice: Voice, about: str
+) -> Voice:
+    """Writes a release with another language model, all of its voices, and one voice more.
+
+    Args:
+        release: Folder of the release whose language model was tuned.
+        folder: To write.
+        params: The tuned ones.
+        voice: Of the speaker that it was tuned for.
+        about: How, for the reader.
+
+    Returns:
+        The voice, bound to the new language model.
+    """
+    released, folder = load(release), Path(folder)
+    shutil.copytree(release, folder, dirs_exist_ok=True)
+    lm_hash = save_lm(folder, released.lm.config, params, released.codec.codes_hash, {"run": about})
+    kept = [v for v in released.voices.values() if v.name != voice.name]
+    voices = [dataclasses.replace(v, lm_hash=lm_hash) for v in (*kept, voice)]
+    save_voices(folder, voices, lm_hash)
+    return voices[-1]
 
 
 def file_hash(path: str | os.PathLike) -> str:

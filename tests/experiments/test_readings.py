@@ -133,9 +133,11 @@ def test_a_clone_half_way_to_the_speaker_covers_half():
             np.array([near(share)] * 4), [0] * 4, np.array([own, other])
         )
         kinds[kind] = {"own": right, "others": others, "nearest": nearest, "speaker": [0] * 4}
+        kinds[kind] |= {"errors": [1, 0, 0, 0], "words": [5] * 4}
     assert kinds["clone"]["nearest"] == [True] * 4 and kinds["clone"]["others"] == [0.0] * 4
     assert cloning.covered(kinds, 10).mean == pytest.approx(0.5)
-    assert "| made, 1 | clone | 4 | 0.40" in cloning.markdown({"made": kinds})
+    (line,) = (x for x in cloning.markdown({"made": kinds}).splitlines() if "clone" in x)
+    assert line.startswith("| made, 1 | clone | 4 | 0.40") and "| 5.0 [" in line
     assert cloning.score(np.array([other]), [0], np.array([own, other]))[2] == [False]
     twin = np.array([0.96, 0.28, 0.0])  # whom nobody could tell from `own`
     _, others, nearest = cloning.score(np.array([twin]), [0], np.array([own, twin, other]))
