@@ -111,12 +111,6 @@ class CodecTask:
         depth = jnp.where(choice < shares["half"], books // 2, depth)
         return jnp.where(choice >= 1 - shares["all"], books, depth)
 
-    def further_losses(
-        self, fake: Float[Array, "B S"], target: Float[Array, "B S"]
-    ) -> dict[str, Float[Array, ""]]:
-        """Further comparisons of the decoded audio, by name; the config has a weight for each."""
-        return {}
-
     def train_step(self, state: TrainState, batch: dict) -> tuple[TrainState, dict]:
         """One step of both players. `batch`: samples [B, S], bandwidth_hz [B]."""
         weights, delay = self.config.weights, self.cfg.delay_samples
@@ -151,8 +145,6 @@ class CodecTask:
             else:
                 matching = score = jnp.zeros(())
             metrics |= {"matching": matching, "adversarial": score}
-            for name, value in self.further_losses(fake, target).items():
-                loss, metrics[name] = loss + weights[name] * value, value
             return loss, (metrics, out.quantized, fake)
 
         def critic_loss(params, fake):

@@ -25,7 +25,6 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         config.frozen = ("encoder", "quantizer")
     # The language model writes half of the books, and all that is spoken is heard through them.
     config.depths = dict(half=0.6, all=0.25)
-    config.weights.phones = 4.0
     config.adversarial_from, config.steps = 0, 3_200
     # Fresh critics teach nothing at first: the decoder follows slowly.
     config.optimizer.update(learning_rate=1e-3, warmup=600)

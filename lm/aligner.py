@@ -29,8 +29,8 @@ BANDS = 80
 SILENCE = 0
 """The class of silence: the id that symbols leave free for padding."""
 
-HOP, WINDOW, FFT = 240, 600, 768  # samples; 31.25 Hz per bin
-FLOOR_DB = 60.0  # what lies deeper under the clip's peak is the recording's, not the speaker's
+_HOP, _WINDOW, _FFT = 240, 600, 768  # samples; 31.25 Hz per bin
+_FLOOR_DB = 60.0  # what lies deeper under the clip's peak is the recording's, not the speaker's
 _SEAM_S = 0.03  # of an unwritten pause, what at most belongs to the word after it
 _CLOSING_S = 0.25  # of the silence at the end, what at most belongs to the closing mark
 _LEAST = 2  # frames of a phone; one alone is a seam between two others
@@ -110,28 +110,28 @@ def log_mel(samples: Float[np.ndarray, " S"]) -> Float[np.ndarray, "T bands"]:
     Returns:
         T = S / 240 frames of 80 bands, frame t centred at (t + 1/2) 10 ms, in units of 10 dB.
     """
-    frames = max(1, len(samples) // HOP)
-    lead = (WINDOW - HOP) // 2
-    padded = np.zeros((frames - 1) * HOP + WINDOW, np.float32)
+    frames = max(1, len(samples) // _HOP)
+    lead = (_WINDOW - _HOP) // 2
+    padded = np.zeros((frames - 1) * _HOP + _WINDOW, np.float32)
     used = samples[: len(padded) - lead]
     padded[lead : lead + len(used)] = used
-    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
-    filters = bank()
-    power = np.abs(np.fft.rfft(windows * HANN, FFT)[:, : len(filters)]) ** 2 @ filters
-    power = np.maximum(power, max(power.max() * 10 ** (-FLOOR_DB / 10), 1e-20))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]
+    bank = _bank()
+    power = np.abs(np.fft.rfft(windows * _HANN, _FFT)[:, : len(bank)]) ** 2 @ bank
+    power = np.maximum(power, max(power.max() * 10 ** (-_FLOOR_DB / 10), 1e-20))
     mel = np.log10(power)
     return (mel - mel.mean(axis=0)).astype(np.float32)
 
 
-HANN = np.hanning(WINDOW).astype(np.float32)
+_HANN = np.hanning(_WINDOW).astype(np.float32)
 
 
 @functools.cache
-def bank() -> Float[np.ndarray, "bins bands"]:
+def _bank() -> Float[np.ndarray, "bins bands"]:
     import librosa  # a second or two, which only who aligns or clones should wait for
 
-    bank = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=FFT, n_mels=BANDS, fmax=8000.0).T
-    return np.ascontiguousarray(bank[: FFT // 3])  # 8 kHz is a third of the spectrum's 768 points
+    bank = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=_FFT, n_mels=BANDS, fmax=8000.0).T
+    return np.ascontiguousarray(bank[: _FFT // 3])  # 8 kHz is a third of the spectrum's 768 points
 
 
 class Block(nnx.Module):

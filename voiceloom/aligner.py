@@ -5,11 +5,10 @@ import json
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from safetensors.numpy import load_file, save_file
 
 from data.phones import SYMBOLS
@@ -51,7 +50,6 @@ class Phones:
         except Exception as error:  # safetensors raises a type of its own for a short file
             raise ValueError(f"{weights}: damaged ({error}); get it again") from error
         self._params = jax.tree_util.tree_unflatten(tree, leaves)
-        self._graph = graphdef
         self._apply = jax.jit(lambda p, mel, length: nnx.merge(graphdef, p)(mel, length))
 
     def __call__(self, samples: Float[np.ndarray, " S"]) -> Float[np.ndarray, "T V"]:
@@ -61,11 +59,6 @@ class Phones:
         bucket = max(_BUCKET, 1 << (len(mel) - 1).bit_length())
         padded = np.pad(mel, ((0, bucket - len(mel)), (0, 0)))[None]
         return np.asarray(self._apply(self._params, padded, np.array([len(mel)])))[0, : len(mel)]
-
-    def posteriors(self, mel: Float[Array, "B T bands"]) -> Float[Array, "B T V"]:
-        """Log posteriors of `log_mel`s that are in use to the last frame, inside of jax."""
-        length = jnp.full(len(mel), mel.shape[1])
-        return nnx.merge(self._graph, self._params)(mel, length)
 
 
 def save_weights(params: dict, cfg: aligner.Config, path: Path, about: str = "") -> None:

@@ -197,9 +197,11 @@ def _voice_add(args: argparse.Namespace) -> None:
 def _voice_learn(args: argparse.Namespace) -> None:
     from voiceloom.learned import learn
     from voiceloom.library import CONSENT
+    from voiceloom.synthesizer import load
 
-    learn(args.reference, args.name, args.folder, args.accent, args.text, args.weights)
+    voice = learn(args.reference, args.name, args.folder, args.accent, args.text, args.weights)
     print(f'{args.folder}: voiceloom say "Hello." --weights {args.folder} --voice {args.name}')
+    print(load(args.folder, warm=False).likeness(args.reference, voice))
     print(CONSENT)
 
 

@@ -15,6 +15,7 @@ It is the whole language model that learns, so the result is a release of its ow
 voices still in it, and whatever speaks with a release speaks with it.
 """
 
+import contextlib
 import dataclasses
 import os
 from pathlib import Path
@@ -27,6 +28,8 @@ from jaxtyping import Float32
 
 from data import prosody
 from data.phones import SYMBOL_IDS
+from data.recognizer import Recognizer
+from data.text import TextError
 from data.utterances import Rows, Utterance, read
 from lm import aligner
 from lm.aligner import AlignmentError
@@ -65,6 +68,7 @@ class Learner:
         task, params = LMTask(_config(loaded)), loaded.lm.params
         self._step = jax.jit(task.train_step)
         self._begin = jax.jit(task.init)(jax.random.key(0))._replace(params=params, ema=params)
+        self._recognizer: Recognizer | None = None
 
     def __call__(
         self,
@@ -77,17 +81,23 @@ class Learner:
         Args:
             reference: As `Synthesizer.voice` takes it.
             accent: How its speaker reads.
-            text: What is said in it, to the word; None if nobody knows.
+            text: What is said in it, to the word; None if nobody knows: then what a recogniser
+                hears (of English, where the extra "transcribe" is installed), or the aligner.
 
         Raises:
             VoiceError: The recording is of no use, or does not say the text.
         """
         voice = self.synth.voice(reference, accent)
-        said = self._said(read_reference(reference, self.synth.sample_rate), accent, text)
+        samples = read_reference(reference, self.synth.sample_rate)
+        said = None
+        if text is None and (heard := self._heard(samples, accent)):
+            with contextlib.suppress(VoiceError, TextError):  # misheard
+                said = self._said(samples, accent, heard)
+        said = said or self._said(samples, accent, text)
         rows = Rows(
             said, frames=FRAMES, units=UNITS, limit=self.synth.engine.advance, voice_frames=CROP
         )
-        state, step = self._begin, 0
+        state = self._begin
         for step in range(STEPS):
             drawn = [rows[step * ROWS + row] for row in range(ROWS)]
             batch = {name: np.stack([row[name] for row in drawn]) for name in drawn[0]}
@@ -97,6 +107,16 @@ class Learner:
             lambda old, new: old + SHARE * (new - old), released.params, state.params
         )
         return Learned(voice, self.loaded._replace(lm=released._replace(params=params)))
+
+    def _heard(self, samples: Float32[np.ndarray, " S"], accent: str) -> str:
+        """The text of an English recording; empty where none is heard or nobody listens."""
+        if accent not in ("us", "gb"):
+            return ""
+        try:
+            self._recognizer = self._recognizer or Recognizer()
+        except ImportError:
+            return ""
+        return self._recognizer(samples)
 
     def _said(
         self, samples: Float32[np.ndarray, " S"], accent: str, text: str | None
@@ -148,7 +168,7 @@ def learn(
         name: Of the voice.
         folder: To write; must not be there.
         accent: How the speaker reads: "us", "gb", or an espeak-ng code.
-        text: What is said in it, to the word; None if nobody knows.
+        text: What is said in it, to the word; None if nobody knows: see `Learner`.
         release: Folder to begin from; None for the one in the repository.
 
     Raises:

@@ -29,6 +29,19 @@ def heard(monkeypatch):
     monkeypatch.setattr(learned.aligner, "transcribe", lambda _: said)
 
 
+@pytest.fixture(autouse=True)
+def recogniser(monkeypatch):
+    """What it hears, and where it was asked; it is not installed everywhere."""
+    told = {"text": "", "asked": 0}
+
+    def listen(_):
+        told["asked"] += 1
+        return told["text"]
+
+    monkeypatch.setattr(learned, "Recognizer", lambda: listen)
+    return told
+
+
 def test_the_model_knows_the_recording_better_and_only_what_makes_codes_has_learned(
     release, heard, monkeypatch
 ):
@@ -58,6 +71,26 @@ def test_a_text_that_is_not_said_is_refused(release):
         learned.Learner(weights.load(release))(REFERENCE, text="Nobody says a word of this here.")
     with pytest.raises(VoiceError, match="give the text that it says"):
         learned.Learner(weights.load(release))(REFERENCE, text="One two three four five. " * 20)
+
+
+def test_the_recogniser_is_asked_for_english_and_not_believed_where_it_misheard(
+    release, heard, recogniser, monkeypatch
+):
+    monkeypatch.setattr(learned, "STEPS", 1)
+    learner, told = learned.Learner(weights.load(release)), []
+    said = learner._said
+    learner._said = lambda samples, accent, text: told.append(text) or said(samples, accent, text)
+    recogniser["text"] = "Nobody says a word of this here."
+    learner(REFERENCE)
+    assert recogniser["asked"] == 1 and told == [recogniser["text"], None]
+    learner(REFERENCE, accent="de")
+    assert recogniser["asked"] == 1 and told[2:] == [None]
+
+    def missing():
+        raise ImportError
+
+    monkeypatch.setattr(learned, "Recognizer", missing)
+    learned.Learner(weights.load(release))(REFERENCE)
 
 
 def test_a_recording_of_nothing_is_refused(release, monkeypatch):
