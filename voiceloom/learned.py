@@ -43,11 +43,8 @@ from voiceloom.synthesizer import Synthesizer
 from voiceloom.voice import Voice, VoiceError, read_reference
 from voiceloom.waveform import Waveform
 
-STEPS, RATE, ROWS = (
-    32,
-    1e-4,
-    4,
-)  # 16: .75 of the way for .80 (six people of VoxForge), as many words
+# 16 steps: .75 of the way for .80 (six people of VoxForge), and as many words.
+STEPS, RATE, ROWS = 32, 1e-4, 4
 UNITS = 256  # of a row: one shape, or every recording would be compiled for
 CROP = (25, 50)  # frames of a row's voice, 2 to 4 s, as in training
 SHARE = 0.5  # of the way from the released weights to the learned ones
