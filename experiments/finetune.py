@@ -135,7 +135,9 @@ def learn(
     run, tuned = folder / "run", folder / "weights"
     train(config_of(release, codes, also, steps), run)
     step, params = load_ema(run, LMTask(run_config(run)))
-    weights.save_tuned(release, tuned, params, voice, f"fine-tuned, step {step}")
+    released = weights.load(release)
+    made = released._replace(lm=released.lm._replace(params=params))
+    weights.save_tuned(release, tuned, made, voice, f"fine-tuned, step {step}")
     return tuned
 
 

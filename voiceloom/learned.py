@@ -37,6 +37,7 @@ from lm.aligner_task import pauses
 from lm.task import LMTask
 from voiceloom import weights
 from voiceloom.aligner import MIN_SCORE
+from voiceloom.library import check_name
 from voiceloom.prompt import FRAMES, LEAST
 from voiceloom.step import use_compilation_cache
 from voiceloom.synthesizer import Synthesizer
@@ -173,16 +174,16 @@ def learn(
         release: Folder to begin from; None for the one in the repository.
 
     Raises:
-        VoiceError: The recording or the folder is of no use. WeightsError: The release is not.
+        VoiceError: The recording, the name or the folder is of no use.
+        WeightsError: The release is not.
     """
     release, folder = Path(release or weights.DEFAULT), Path(folder)
     if folder.exists():
         raise VoiceError(f"{folder}: is there already; delete it or name another folder")
-    loaded = weights.load(release)
-    voice, made = Learner(loaded)(reference, accent, text)
-    return weights.save_tuned(
-        release, folder, made.lm.params, voice.renamed(name), f"learned {name} in {STEPS} steps"
-    )
+    check_name(name)
+    voice, made = Learner(weights.load(release))(reference, accent, text)
+    about = f"learned {name} in {STEPS} steps"
+    return weights.save_tuned(release, folder, made, voice.renamed(name), about)
 
 
 def _config(loaded: weights.Weights) -> ml_collections.ConfigDict:

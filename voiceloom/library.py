@@ -15,6 +15,14 @@ CONSENT = "A voice belongs to a person: clone nobody without their consent."
 _NAME = re.compile(r"[A-Za-z0-9][\w-]*")
 
 
+def check_name(name: str) -> None:
+    """Raises VoiceError where it cannot name a voice: files are called by it."""
+    if not _NAME.fullmatch(name):
+        raise VoiceError(
+            f"{name!r} cannot name a voice: use letters, digits, _ and -, such as anna_2"
+        )
+
+
 class Library:
     """Voices in a folder."""
 
@@ -40,10 +48,7 @@ class Library:
         Raises:
             VoiceError: The name is no name, or taken and `replace` is not set.
         """
-        if not _NAME.fullmatch(voice.name):
-            raise VoiceError(
-                f"{voice.name!r} cannot name a voice: use letters, digits, _ and -, such as anna_2"
-            )
+        check_name(voice.name)
         path = self._path(voice.name)
         if path.exists() and not replace:
             raise VoiceError(f"there is a voice {voice.name!r} already: --replace it, or rename")

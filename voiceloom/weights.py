@@ -146,24 +146,25 @@ def save_voices(folder: str | os.PathLike, voices: Sequence[Voice], lm_hash: str
 
 
 def save_tuned(
-    release: str | os.PathLike, folder: str | os.PathLike, params: dict, voice: Voice, about: str
+    release: str | os.PathLike, folder: str | os.PathLike, tuned: Weights, voice: Voice, about: str
 ) -> Voice:
     """Writes a release with another language model, all of its voices, and one voice more.
 
     Args:
         release: Folder of the release whose language model was tuned.
         folder: To write.
-        params: The tuned ones.
+        tuned: That release in memory, with the tuned parameters.
         voice: Of the speaker that it was tuned for.
         about: How, for the reader.
 
     Returns:
         The voice, bound to the new language model.
     """
-    released, folder = load(release), Path(folder)
+    folder = Path(folder)
     shutil.copytree(release, folder, dirs_exist_ok=True)
-    lm_hash = save_lm(folder, released.lm.config, params, released.codec.codes_hash, {"run": about})
-    kept = [v for v in released.voices.values() if v.name != voice.name]
+    model, codes_hash = tuned.lm, tuned.codec.codes_hash
+    lm_hash = save_lm(folder, model.config, model.params, codes_hash, {"run": about})
+    kept = [v for v in tuned.voices.values() if v.name != voice.name]
     voices = [dataclasses.replace(v, lm_hash=lm_hash) for v in (*kept, voice)]
     save_voices(folder, voices, lm_hash)
     return voices[-1]

@@ -113,3 +113,5 @@ def test_it_becomes_a_release_with_all_voices(release, heard, tmp_path, monkeypa
     assert list(weights.load(release).voices) == ["anna", "bert"], "the release is as it was"
     assert cli.main(command) == 2
     assert "is there already" in capsys.readouterr().err
+    with pytest.raises(VoiceError, match="cannot name a voice"):
+        learned.learn(tmp_path / "mum.wav", "mum/dad", tmp_path / "other", release=release)
