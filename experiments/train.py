@@ -78,10 +78,11 @@ class Metrics:
         self.lines = open(workdir / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115
         self.board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"))
         self._core_hours_before = core_hours(workdir)
+        self._begun_s = time.process_time()
 
     def core_hours(self) -> float:
         """Processor time of this run, with that of the processes it goes on from."""
-        return self._core_hours_before + time.process_time() / 3600
+        return self._core_hours_before + (time.process_time() - self._begun_s) / 3600
 
     def scalars(self, step: int, values: dict[str, float]):
         """One line of JSON, one point per curve."""
