@@ -254,15 +254,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folders |= {name: Path(folder) for name, folder in (also.split("=", 1) for also in args.also)}
     plain = not args.learn
     synth = voiceloom.load(args.weights) if plain else learned.Learned(args.weights)
-    found = {
-        name: measure(synth, speakers, folder, transcriber, args.each)
-        for name, folder in folders.items()
-    }
-    numbers, table = {"speakers": found}, markdown(found)
-    if plain:
-        parts = {name: halves(synth, folder, args.each) for name, folder in folders.items()}
-        numbers, table = numbers | {"halves": parts}, table + noticed(parts)
-    report.write(args.out, table, numbers, picture(found))
+    found, parts = {}, {}
+    for name, folder in folders.items():  # written set by set: each takes minutes
+        found[name] = measure(synth, speakers, folder, transcriber, args.each)
+        numbers, table = {"speakers": found}, markdown(found)
+        if plain:
+            parts[name] = halves(synth, folder, args.each)
+            numbers, table = numbers | {"halves": parts}, table + noticed(parts)
+        report.write(args.out, table, numbers, picture(found))
 
 
 if __name__ == "__main__":

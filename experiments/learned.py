@@ -10,7 +10,7 @@ import numpy as np
 from voiceloom import weights
 from voiceloom.learned import Learner
 from voiceloom.synthesizer import Synthesizer
-from voiceloom.voice import Voice
+from voiceloom.voice import Voice, VoiceError
 from voiceloom.waveform import Waveform
 
 
@@ -22,8 +22,13 @@ class Learned:
         self._synth = self._learn.synth
 
     def voice(self, reference: Waveform, accent: str, text: str | None) -> Voice:
-        """The voice of a recording, once the model has learned it."""
-        voice, learned = self._learn(reference, accent, text)
+        """The voice of a recording, once the model has learned it, by the text if it says it."""
+        try:
+            voice, learned = self._learn(reference, accent, text)
+        except VoiceError:
+            if text is None:
+                raise
+            voice, learned = self._learn(reference, accent, None)  # the recogniser misheard
         self._synth = Synthesizer(learned)
         return voice
 

@@ -69,7 +69,7 @@ def test_what_was_measured_is_read_back_for_listeners_behind_a_network(tmp_path)
 
 
 def test_an_accelerator_speaks_to_thousands():
-    ours = sim.simulate("ours", sim.conversations(2_000), sim.made_up, 20.0)
+    ours = sim.simulate("ours", sim.conversations(2_000, count=20), sim.made_up, 20.0)
     assert ours.underrun_ms_per_min < 5.0 and ours.refused == 0 and ours.turns > 1_000
 
 
