@@ -18,7 +18,7 @@ def test_a_variant_is_a_config_that_initialises(name):
 @pytest.mark.parametrize("name", codec_quantizers.QUANTIZERS)
 def test_a_quantiser_is_a_config_that_trains(name):
     config = codec_quantizers.get_config(name)
-    config.model.update(encoder_blocks=1, decoder_blocks=1)  # all is traced, none of it differs
+    config.model.update(encoder_blocks=1, decoder_blocks=1)  # the trunk is the same in all
     config.critic.sizes = config.critic.sizes[:1]
     task = CodecTask(config)
     batch = {"samples": jnp.zeros((2, 4 * 1920)), "bandwidth_hz": jnp.full(2, 12_000.0)}

@@ -159,14 +159,14 @@ def test_emoji_among_words_are_passed_over(synth):
 
 def test_a_book_page_after_page_keeps_the_memory_it_has(synth):
     page = "This is a sentence of seven words, nearly. " * 12
-    speech = synth.stream((page for _ in range(30)), "anna", chunk_frames=8)  # 2,520 words
+    speech = synth.stream((page for _ in range(60)), "anna", chunk_frames=8)  # 5,040 words
     sizes, seconds = [], 0.0
     for i, chunk in enumerate(speech):
         seconds += chunk.duration_s
-        if i % 200 == 50:
+        if i % 400 == 100:
             gc.collect()
             sizes.append(sum(array.nbytes for array in jax.live_arrays()))
-    assert seconds > 300 and len(set(sizes)) == 1 < len(sizes), sizes
+    assert seconds > 600 and len(set(sizes)) == 1 < len(sizes), sizes
 
 
 def test_long_words_and_lists_are_split_to_fit():
