@@ -102,6 +102,7 @@ class Frame(NamedTuple):
     pointer: Int[Array, "*N B"]  # unit of the *input* being spoken; -1 before, U after all of them
     advance: Int[Array, "*N B"]  # units passed in this frame
     prosody: Int[Array, "*N B"]  # token; 0 where the model has no such stream
+    said: Int[Array, "*N B A+1"]  # symbols: the unit in speech as it begins, units passed; or -1
     valid: Bool[Array, "*N B"]  # whether the stream went on; other rows hold nothing of use
     starved: Bool[Array, "*N B"]  # whether it could not, because its text has not arrived
 
@@ -326,6 +327,10 @@ def step(
         hidden = led(model, hidden, drawn, prosody)
     codes = draw_codes(model, hidden, noise, sampling)
 
+    nth = jnp.arange(cfg.advance + 1)
+    said = jnp.take_along_axis(text.symbol, state.pointer[:, None] + nth, axis=1, mode="clip")
+    said = jnp.where(nth <= advance[:, None], said, -1)
+
     starved = ~state.done & (pointer > text.limit)
     go = ~state.done & ~starved
     if active is not None:
@@ -343,7 +348,7 @@ def step(
         tail=keep(tail, state.tail),
         done=keep(tail > cfg.tail_frames, state.done),
     )
-    return new, Frame(codes, new.pointer - 1, advance, prosody, go, starved)
+    return new, Frame(codes, new.pointer - 1, advance, prosody, said, go, starved)
 
 
 def generate(
@@ -368,6 +373,7 @@ def generate(
         pointer=jnp.zeros((max_frames, batch), jnp.int32),
         advance=jnp.zeros((max_frames, batch), jnp.int32),
         prosody=jnp.zeros((max_frames, batch), jnp.int32),
+        said=jnp.zeros((max_frames, batch, model.cfg.advance + 1), jnp.int32),
         valid=jnp.zeros((max_frames, batch), bool),
         starved=jnp.zeros((max_frames, batch), bool),
     )

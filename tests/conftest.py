@@ -37,6 +37,14 @@ def library(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="module")
+def in_earnest():
+    """Processes that are started compile as a user's do: a server admits those it has time for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", os.environ["XLA_FLAGS"].replace(_QUICK, "").strip())
+        yield
+
+
 @pytest.fixture(scope="session")
 def release(tmp_path_factory):
     """Folder of a release of two tiny random models, written and loaded as a real one."""

@@ -81,7 +81,7 @@ class Engine:
         self.sample_rate, self.frame_samples = codec.config.sample_rate, codec.config.frame_samples
         self.delay_samples = codec.config.delay_samples
         self.frame_s = self.frame_samples / self.sample_rate
-        self.decode_frames = Step(decode, codec, donate=3)
+        self.decode_frames = Step(decode, codec, donate=4)
         self.move, self.move_text = Step(_move), Step(_move)
 
     @property
@@ -280,16 +280,22 @@ def _generate(lm: LM, active, text, voice, sampling, frames, state):
 def decode(
     codec: nnx.Module,
     codes: Int[Array, "B T Q"],
+    said: Int[Array, "B T N"] | None,
     valid: Bool[Array, "B T"],
     frames: Int[Array, ""],
     state: Any,
 ):
-    """Samples [B, T * P] of the first `frames` frames, and the state after those that are valid."""
+    """Samples [B, T * P] of the first `frames` frames, and the state after those that are valid.
+
+    A codec is told what the frames say where the language model says so (not None).
+    """
     size = codec.cfg.frame_samples
+    heard = (codes,) if said is None else (codes, said)
 
     def body(i, carry):
         samples, state = carry
-        block, new = codec.decode(jax.lax.dynamic_slice_in_dim(codes, i, 1, axis=1), state)
+        code, *told = (jax.lax.dynamic_slice_in_dim(a, i, 1, axis=1) for a in heard)
+        block, new = codec.decode(code, state, *told)
         there = jax.lax.dynamic_index_in_dim(valid, i, axis=1, keepdims=False)
         state = jax.tree.map(partial(where, there), new, state)
         return jax.lax.dynamic_update_slice_in_dim(samples, block, i * size, axis=1), state

@@ -101,6 +101,7 @@ class Frames(NamedTuple):
     codes: Int[Array, "F B Q"]  # -1 where the codec is to bring out what it has
     pointer: Int[Array, "F B"]
     valid: Bool[Array, "F B"]
+    said: None = None  # which symbols these are nobody knows
 
 
 class States(NamedTuple):

@@ -272,6 +272,7 @@ def _check_pair(folder: Path, codec_cfg: codec.Config, lm_cfg: lm.Config) -> Non
             ("entries", codec_cfg.sizes, lm_cfg.entries, lambda a, b: set(a) == {b}),
             ("books", codec_cfg.books, lm_cfg.books, lambda a, b: a >= b),
             ("books of the voice", codec_cfg.books, lm_cfg.voice_books, lambda a, b: a >= b),
+            ("symbols", codec_cfg.symbols, lm_cfg.symbols, lambda a, b: a in (0, b)),
         )
         if not fits(ours, theirs)
     ]

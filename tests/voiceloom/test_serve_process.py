@@ -45,7 +45,7 @@ def speech(url, text=TEXT):
 
 
 @pytest.fixture(scope="module")
-def server(release):
+def server(release, in_earnest):
     with started(*SERVE, str(release), "--wait", "60", limit_s=120) as found:
         yield found
 
@@ -55,7 +55,7 @@ def test_a_killed_client_frees_its_row(server):
     client = subprocess.Popen(
         [sys.executable, "-c", "import sys, httpx\n"
          "asked = {'input': sys.argv[2], 'voice': 'anna', 'response_format': 'pcm'}\n"
-         "with httpx.stream('POST', sys.argv[1], json=asked) as answer:\n"
+         "with httpx.stream('POST', sys.argv[1], json=asked, timeout=60) as answer:\n"
          "    for part in answer.iter_raw(1000): print(len(part), flush=True)\n",
          f"{url}/v1/audio/speech", LONG],
         stdout=subprocess.PIPE,
@@ -141,7 +141,7 @@ def test_two_hundred_mad_clients_leave_nothing_behind(server):
     assert grown < 40e6, f"{grown / 1e6:.0f} MB more"
 
 
-def test_a_signal_lets_the_streams_come_to_their_end(release):
+def test_a_signal_lets_the_streams_come_to_their_end(release, in_earnest):
     text = "One two three four five six seven eight nine ten. " * 3
     with started(*SERVE, str(release), limit_s=120) as (url, process):
         whole = speech(url, text)
