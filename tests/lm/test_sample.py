@@ -91,7 +91,7 @@ def assert_same(frame, other, rows=slice(None), others=slice(None)):
     """Bit for bit the same, where there is anything."""
     valid, other_valid = np.asarray(frame.valid)[:, rows], np.asarray(other.valid)[:, others]
     np.testing.assert_array_equal(valid, other_valid)
-    for name in ("codes", "pointer", "prosody"):
+    for name in ("codes", "pointer", "prosody", "said"):
         a, b = getattr(frame, name), getattr(other, name)
         np.testing.assert_array_equal(
             np.asarray(a)[:, rows][valid], np.asarray(b)[:, others][valid]
@@ -152,6 +152,20 @@ def test_speech_ends_by_structure(cfg, units, whole):
         if state.done[row]:
             assert (pointer == length[row]).sum() == cfg.tail_frames + 1
     assert state.done.any(), "no stream has come to its end: the test shows nothing"
+
+
+def test_a_frame_says_the_symbol_it_begins_in_and_those_that_begin_in_it(units, whole):
+    symbol, _, _, length = units
+    for row in range(STREAMS):
+        valid = np.asarray(whole[1].valid[:, row])
+        said = np.asarray(whole[1].said[:, row])[valid]
+        reached = int(whole[1].pointer[valid.sum() - 1, row]) + 1
+        begun = [-1, *symbol[row, : length[row]], -1][: reached + 1]
+        after = np.cumsum(np.asarray(whole[1].advance[:, row])[valid])
+        for frame, now, before in zip(said, after, [0, *after[:-1]], strict=True):
+            expected = begun[before : now + 1]
+            np.testing.assert_array_equal(frame, expected + [-1] * (len(frame) - len(expected)))
+    assert (np.asarray(whole[1].advance) > 1).any(), "no frame begins two"
 
 
 def test_no_unit_is_held_beyond_its_bound(cfg, params, generate, text, voice, sampling, fresh):

@@ -1,9 +1,13 @@
 """Rows of a batch: each stream as if it were alone, whoever comes and goes beside it."""
 
+import jax
 import numpy as np
 import pytest
+from flax import nnx
 
+from codec.model import TOLD
 from data.text import FrontEnd
+from voiceloom import weights
 from voiceloom.batch import Batch
 
 TEXTS = ("One two three four.", "Blue birds sing!", "Is it far?", "Nine ships left the bay.")
@@ -50,6 +54,27 @@ def assert_same(blocks, expected):
     codes, samples = joined(blocks)
     np.testing.assert_array_equal(codes, expected[0])
     np.testing.assert_array_equal(samples, expected[1])
+
+
+def test_the_decoder_is_told_what_is_said(engine, synth, units, release, monkeypatch):
+    """The sound of a stream is that of its codes and its symbols, read off its pointer."""
+    monkeypatch.setattr(engine, "level", lambda samples, state: (samples, state))
+    slot, blocks = opened(Batch(engine, ROWS), synth, 0, units), []
+    while not blocks or not blocks[-1].done:
+        blocks.append(slot.frames(3))
+    codes, samples = joined(blocks)
+    after = np.concatenate([b.pointer for b in blocks])
+    symbol = np.append(units[0].symbol, -1)
+    told = np.full((1, len(codes), TOLD), -1)
+    for frame, (now, before) in enumerate(zip(after, [-1, *after[:-1]], strict=True)):
+        units_of_it = np.arange(before, now + 1)
+        told[0, frame, : len(units_of_it)] = np.where(units_of_it >= 0, symbol[units_of_it], -1)
+    loaded = weights.load_codec(release)
+    codec = nnx.merge(loaded.graphdef, loaded.params)
+    heard = jax.jit(lambda codes, told: codec.decode(codes, None, told)[0][0])
+    late = engine.delay_samples
+    np.testing.assert_allclose(samples, heard(codes[None], told)[late:], atol=1e-5)
+    assert np.abs(samples - heard(codes[None], np.full_like(told, -1))[late:]).max() > 1e-3
 
 
 def test_streams_that_come_and_go_do_not_hear_each_other(engine, synth, units, alone):

@@ -103,6 +103,8 @@ def test_configs_that_do_not_fit(folder, tmp_path):
         weights.load(write_release(tmp_path / "a", dataclasses.replace(CODEC, frame_rate=25.0)))
     with pytest.raises(WeightsError, match="books"):
         weights.load(write_release(tmp_path / "b", lm_cfg=dataclasses.replace(LM, books=5)))
+    with pytest.raises(WeightsError, match="symbols"):
+        weights.load(write_release(tmp_path / "c", dataclasses.replace(CODEC, symbols=5)))
     fields = json.loads((folder / "lm.json").read_text())["config"]
     edit_json(folder / "lm.json", config=fields | {"colour": "blue"})
     with pytest.raises(WeightsError, match="does not take that config"):

@@ -19,6 +19,7 @@ CODEC = codec.Config(
     decoder_blocks=1,
     frame_blocks=1,
     expansion=2,
+    symbols=len(phones.SYMBOLS),
 )
 LM = lm.Config(
     boundary_of=tuple(phones.boundary_class(i) for i in range(len(phones.SYMBOLS))),
@@ -47,7 +48,11 @@ LM = lm.Config(
 def codec_params(cfg):
     """Random parameters of a codec."""
     build = lambda key: nnx.to_pure_dict(nnx.state(codec.Codec(cfg, rngs=nnx.Rngs(key)), nnx.Param))  # noqa: E731
-    return jax.jit(build)(jax.random.key(0))
+    params = jax.jit(build)(jax.random.key(0))
+    if cfg.symbols:  # zeros until it has learned anything
+        told = params["decoder"]["told"]
+        params["decoder"]["told"] = jax.random.normal(jax.random.key(1), told.shape)
+    return params
 
 
 def write_release(folder, codec_cfg=CODEC, lm_cfg=LM):
