@@ -18,6 +18,7 @@ from codec.config import Config
 from codec.layers import Trunk
 from codec.quantize import Quantized, make_quantizer
 from codec.spectrum import Analysis, Synthesis
+from data.said import SLOTS
 
 
 class EncoderState(typing.NamedTuple):
@@ -35,9 +36,6 @@ class DecoderState(typing.NamedTuple):
     trunk: tuple
     synthesis: Float[Array, "B H"]
 
-
-TOLD = 4
-"""Symbols that a frame may hold: one that goes on and three that begin, as many as `lm` passes."""
 
 TOLD_GAIN = 5.0
 """By so much faster than the rest their table learns: each of its rows is needed seldom."""
@@ -91,7 +89,7 @@ class Decoder(nnx.Module):
         self.synthesis = Synthesis(cfg.hop)
         shape = (cfg.expansion, cfg.kernel)
         if cfg.symbols:
-            self.told = nnx.Param(jnp.zeros((TOLD, cfg.symbols, cfg.frame_width)))
+            self.told = nnx.Param(jnp.zeros((SLOTS, cfg.symbols, cfg.frame_width)))
         self.listens = cfg.symbols > 0
         self.frame = Trunk(cfg.frame_blocks, cfg.frame_width, *shape, rngs=rngs)
         self.up = nnx.Linear(cfg.frame_width, self.steps * cfg.width, rngs=rngs)
@@ -111,14 +109,14 @@ class Decoder(nnx.Module):
         self,
         latent: Float[Array, "B T D"],
         state: DecoderState | None = None,
-        told: Int[Array, "B T N"] | None = None,
+        said: Int[Array, "B T 4"] | None = None,
     ) -> tuple[Float[Array, "B S"], DecoderState]:
-        """Samples [B, T * P] and the new state; `told` as in `Codec.decode`."""
+        """Samples [B, T * P] and the new state; `said` as in `Codec.decode`."""
         batch = latent.shape[0]
-        if told is not None and self.listens:
-            said = self.told[...][jnp.arange(told.shape[-1]), jnp.maximum(told, 0)]
-            said = jnp.where(told[..., None] >= 0, said, 0.0)
-            latent = latent + TOLD_GAIN * said.sum(axis=-2)
+        if said is not None and self.listens:
+            told = self.told[...][jnp.arange(SLOTS), jnp.maximum(said, 0)]
+            told = jnp.where(said[..., None] >= 0, told, 0.0)
+            latent = latent + TOLD_GAIN * told.sum(axis=-2)
         state = self.init_state(batch) if state is None else state
         x, frame = self.frame(latent, state.frame)
         x = self.up(x).reshape(batch, x.shape[1] * self.steps, -1)  # frame rate -> 50 Hz
@@ -166,23 +164,26 @@ class Codec(nnx.Module):
         self,
         codes: Int[Array, "B T Q"],
         state: DecoderState | None = None,
-        told: Int[Array, "B T N"] | None = None,
+        said: Int[Array, "B T 4"] | None = None,
     ) -> tuple[Float[Array, "B S"], DecoderState]:
         """T * P samples, `Config.delay_samples` late, and the new state.
 
         Args:
             codes: Of any leading books.
             state: What was said before; None for nothing.
-            told: What the frames say, from who knows: ids of N <= TOLD symbols, the one in speech
-                when a frame begins and those that begin in it, -1 where there is none. A codec of
-                no symbols does not listen.
+            said: What the frames say, from who knows (`data.said`); a codec of no symbols does not
+                listen.
         """
-        return self.decoder(self.quantizer.decode(codes), state, told)
+        return self.decoder(self.quantizer.decode(codes), state, said)
 
     def __call__(
-        self, samples: Float[Array, "B S"], depth: Int[Array, " B"], key: Array
+        self,
+        samples: Float[Array, "B S"],
+        depth: Int[Array, " B"],
+        key: Array,
+        said: Int[Array, "B T 4"] | None = None,
     ) -> Reconstruction:
         """Training form: `samples` through `depth` books per example and back."""
         latent, _ = self.encoder(samples)
         quantized = self.quantizer(latent, depth, key)
-        return Reconstruction(self.decoder(quantized.latent)[0], quantized)
+        return Reconstruction(self.decoder(quantized.latent, None, said)[0], quantized)

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import functools
 import typing
+from collections.abc import Sequence
 
 import grain
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
@@ -23,6 +25,7 @@ from codec.config import Config
 from codec.discriminator import Discriminator
 from codec.losses import adversarial, band_limited, feature_matching, hinge, mel_distance
 from codec.model import Codec
+from codec.quantize import Quantized
 from codec.quantize.usage import entropy, perplexity, uniform, usage
 from data import pipeline
 
@@ -40,6 +43,15 @@ class TrainState(typing.NamedTuple):
     critic_opt_state: optax.OptState
     usage: Float[Array, "Q K"]
     key: Array
+
+
+class Takes(typing.NamedTuple):
+    """What a training step has made of its batch, N rows of samples."""
+
+    samples: Float[Array, "N S"]
+    target: Float[Array, "N S"]  # what they should have been
+    bandwidth_hz: Float[Array, " N"]  # of the target
+    quantized: Quantized
 
 
 class CodecTask:
@@ -111,44 +123,70 @@ class CodecTask:
         depth = jnp.where(choice < shares["half"], books // 2, depth)
         return jnp.where(choice >= 1 - shares["all"], books, depth)
 
+    def takes(self, codec: Codec, batch: dict, key: Array) -> Takes:
+        """The batch through the codec: each row beside what went in."""
+        depth_key, dither_key = jax.random.split(key)
+        samples, delay = batch["samples"], self.cfg.delay_samples
+        depth = self._depths(depth_key, len(samples))
+        out = codec(samples, depth, dither_key, batch.get("said"))
+        target = samples[:, : samples.shape[1] - delay]  # `delay` earlier
+        return Takes(out.samples[:, delay:], target, batch["bandwidth_hz"], out.quantized)
+
+    def judged(self, batch: dict) -> tuple[Sequence[int], Sequence[int]]:
+        """Rows of the takes that the critics hear, and as many of the target that are recordings:
+        half of them (cost)."""
+        first = range(max(1, len(batch["samples"]) // 2))
+        return first, first
+
+    def further_losses(self, takes: Takes, batch: dict) -> dict[str, Float[Array, ""]]:
+        """What else a take is judged by; each is weighed by `config.weights`."""
+        return {}
+
     def train_step(self, state: TrainState, batch: dict) -> tuple[TrainState, dict]:
-        """One step of both players. `batch`: samples [B, S], bandwidth_hz [B]."""
-        weights, delay = self.config.weights, self.cfg.delay_samples
+        """One step of both players.
+
+        Args:
+            state: Before it.
+            batch: samples [B, S], bandwidth_hz [B], and for a codec of symbols said [B, T, 4].
+        """
+        weights = self.config.weights
         key = jax.random.fold_in(state.key, state.step)
-        depth_key, dither_key, revive_key = jax.random.split(key, 3)
-        samples, bandwidth_hz = batch["samples"], batch["bandwidth_hz"]
-        depth = self._depths(depth_key, samples.shape[0])
-        # The target is the input, `delay` earlier; the critics judge the first rows only (cost),
-        # and no more of them than was recorded: nobody has 8-12 kHz in a source of 16 kHz.
-        target = samples[:, : samples.shape[1] - delay]
-        judged = max(1, samples.shape[0] // 2)
-
-        def heard(x):
-            return band_limited(x[:judged], bandwidth_hz[:judged], self.cfg.sample_rate)
-
-        real = heard(target)
+        take_key, revive_key = jax.random.split(key)
         critic = lambda params, x: nnx.merge(self.critic_graph, params)(x)  # noqa: E731
+        made, recorded = map(np.array, self.judged(batch))
+        pairs = made == recorded  # a take and its own recording
+
+        def heard(takes):
+            """What the critics hear, made and recorded; nobody has 8-12 kHz from 16 kHz."""
+            return (
+                band_limited(x[rows], takes.bandwidth_hz[rows], self.cfg.sample_rate)
+                for x, rows in ((takes.samples, made), (takes.target, recorded))
+            )
 
         def generator_loss(params, playing):
             params = params | {name: jax.lax.stop_gradient(params[name]) for name in self.frozen}
-            out = nnx.merge(self.graph, params)(samples, depth, dither_key)
-            fake = out.samples[:, delay:]
-            mel = mel_distance(fake, target, bandwidth_hz, self.cfg.sample_rate).mean()
-            quantization = out.quantized.loss.mean()
+            takes = self.takes(nnx.merge(self.graph, params), batch, take_key)
+            mel = mel_distance(
+                takes.samples, takes.target, takes.bandwidth_hz, self.cfg.sample_rate
+            ).mean()
+            quantization = takes.quantized.loss.mean()
             loss = weights["mel"] * mel + weights["quantization"] * quantization
             metrics = {"mel": mel, "quantization": quantization}
             if playing:
-                fakes = critic(state.critic, heard(fake))
-                reals = critic(state.critic, real)
-                matching, score = feature_matching(reals, fakes), adversarial(fakes)
+                fakes, reals = (critic(state.critic, x) for x in heard(takes))
+                matching = feature_matching(*jax.tree.map(lambda a: a[pairs], (reals, fakes)))
+                score = adversarial(fakes)
                 loss += weights["matching"] * matching + weights["adversarial"] * score
             else:
                 matching = score = jnp.zeros(())
             metrics |= {"matching": matching, "adversarial": score}
-            return loss, (metrics, out.quantized, fake)
+            for name, value in self.further_losses(takes, batch).items():
+                loss, metrics[name] = loss + weights[name] * value, value
+            return loss, (metrics, takes.quantized, takes)
 
-        def critic_loss(params, fake):
-            return hinge(critic(params, real), critic(params, heard(fake)))
+        def critic_loss(params, takes):
+            fakes, reals = (critic(params, x) for x in heard(takes))
+            return hinge(reals, fakes)
 
         def play(_):
             """Both players."""
@@ -203,12 +241,11 @@ class CodecTask:
         )
         return state, metrics
 
-    def reconstruct(
-        self, params: dict, samples: Float[Array, "B S"], books: int
-    ) -> Float[Array, "B S"]:
-        """`samples` through `books` books and back, aligned with them (the last 20 ms repeat 0)."""
+    def reconstruct(self, params: dict, batch: dict, books: int) -> Float[Array, "B S"]:
+        """Samples through `books` books and back, aligned with them (the last 20 ms repeat 0)."""
         codec = nnx.merge(self.graph, params)
-        decoded, _ = codec.decode(codec.encode(samples, books=books)[0])
+        codes, _ = codec.encode(batch["samples"], books=books)
+        decoded, _ = codec.decode(codes, said=batch.get("said"))
         delay = self.cfg.delay_samples
         return jnp.pad(decoded[:, delay:], ((0, 0), (0, delay)))
 
@@ -216,7 +253,7 @@ class CodecTask:
         """Mel distance per example at half and all of the books."""
         samples, results = batch["samples"], {}
         for books in (self.cfg.books // 2, self.cfg.books):
-            decoded = self.reconstruct(params, samples, books)
+            decoded = self.reconstruct(params, batch, books)
             distance = mel_distance(decoded, samples, batch["bandwidth_hz"], self.cfg.sample_rate)
             results[f"mel_{books}_books"] = distance
         return results
@@ -226,8 +263,8 @@ class CodecTask:
         books = self.cfg.books
         return {
             "recording": batch["samples"],
-            f"{books // 2}_books": self.reconstruct(params, batch["samples"], books // 2),
-            f"{books}_books": self.reconstruct(params, batch["samples"], books),
+            f"{books // 2}_books": self.reconstruct(params, batch, books // 2),
+            f"{books}_books": self.reconstruct(params, batch, books),
         }
 
     def dataset(self, split: str) -> grain.IterDataset:
@@ -240,6 +277,7 @@ class CodecTask:
             data.batch,
             data.seed,
             resampled_share=data.resampled_share if split == "train" else 0.0,
+            frame_samples=self.cfg.frame_samples if self.cfg.symbols else None,
             shard_index=jax.process_index(),
             shard_count=jax.process_count(),
         )

@@ -63,7 +63,7 @@ def measure(run: pathlib.Path, count: int) -> list[dict]:
         for books in (task.cfg.books,) if one_rate else (task.cfg.books // 2, task.cfg.books):
             scores: dict[str, list[float]] = {"ESTOI": [], "PESQ-WB": [], "mel": []}
             for samples, bandwidth in tqdm.tqdm(originals, f"{run.name} {name} {books}"):
-                decoded = np.asarray(reconstruct(params, samples[None], books))[0]
+                decoded = np.asarray(reconstruct(params, {"samples": samples[None]}, books))[0]
                 pair = judges.align(samples, decoded, 24_000)
                 scores["ESTOI"].append(judges.estoi(pair))
                 scores["PESQ-WB"].append(judges.pesq_wb(pair))

@@ -3,15 +3,35 @@
 Codes keep their meaning, so the language model, the token files and the entropy model of the
 release go on with the tuned decoder: `voiceloom.export codec` writes whose codes they are into
 codec.json.
+
+A decoder that is told the text (`codec.Config.symbols`) learns on two halves of a batch: recordings
+through the codec, told what their labels say; and our own speech, told what its text says. Of that
+nobody knows how it should have sounded: it is to sound as the decoder that it began with says those
+codes, and the aligner is to hear the text in it, wherever the language model has written another
+sound. The critics hear as much of the one as of the other.
 """
 
 from __future__ import annotations
 
+import grain
 import jax
 import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int
 
-from codec.task import CodecTask, TrainState
+from codec import Codec
+from codec.task import CodecTask, Takes, TrainState
+from data import pipeline
+from data.phones import SYMBOLS, boundary_class
+from data.said import NOTHING
+from lm.aligner import SILENCE
 from voiceloom import weights
+from voiceloom.aligner import Phones
+
+UNTOLD = 0.15  # of the rows: who decodes a token file knows no text
+EARLY = 2  # of 100 frames a second: a sound may begin so much before its frame, or end after it
+OWN_HZ = 12_000.0  # our own speech has all that a decoder makes
 
 
 class DecoderTask(CodecTask):
@@ -20,4 +40,89 @@ class DecoderTask(CodecTask):
     def init_from(self, state: TrainState, release: str) -> TrainState:
         """A fresh state that begins with the codec of a release, and with new critics."""
         params = weights.load_codec(release).params
+        if self.cfg.symbols and "told" not in params["decoder"]:
+            params["decoder"]["told"] = state.params["decoder"]["told"]
         return state._replace(params=params, ema=jax.tree.map(jnp.copy, params))
+
+
+class ToldTask(DecoderTask):
+    """`DecoderTask` of a decoder that is told the text, with our own speech beside recordings."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.phones = Phones()
+        self.before = weights.load_codec(config.init_from)
+        sounds = [SILENCE if boundary_class(i) else i for i in range(len(SYMBOLS))]
+        self.sound = np.array([*sounds, SILENCE])  # of a symbol; of NOTHING, the last
+
+    def train_step(self, state: TrainState, batch: dict) -> tuple[TrainState, dict]:
+        """As of the codec; also in `batch`: codes [B, T, Q] and own_said [B, T, 4]."""
+        key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 1)
+        names = ("said", "own_said")
+        for name, one in zip(names, jax.random.split(key), strict=True):
+            untold = jax.random.bernoulli(one, UNTOLD, (len(batch[name]), 1, 1))
+            batch = batch | {name: jnp.where(untold, NOTHING, batch[name])}
+        return super().train_step(state, batch)
+
+    def takes(self, codec: Codec, batch: dict, key: Array) -> Takes:
+        """Recordings, then our own speech."""
+        depth_key, dither_key = jax.random.split(key)
+        samples, codes, delay = batch["samples"], batch["codes"], self.cfg.delay_samples
+        latent, _ = codec.encoder(samples)
+        quantized = codec.quantizer(latent, self._depths(depth_key, len(samples)), dither_key)
+        own = codec.quantizer.decode(codes)
+        before = nnx.merge(self.before.graphdef, self.before.params)
+        as_before = before.decode(codes)[0][:, delay:]
+        said = jnp.concatenate([batch["said"], batch["own_said"]])
+        made, _ = codec.decoder(jnp.concatenate([quantized.latent, own]), said=said)
+        return Takes(
+            made[:, delay:],
+            jnp.concatenate([samples[:, : samples.shape[1] - delay], as_before]),
+            jnp.concatenate([batch["bandwidth_hz"], jnp.full(len(codes), OWN_HZ)]),
+            quantized,
+        )
+
+    def judged(self, batch: dict) -> tuple[np.ndarray, np.ndarray]:
+        """Half of the recordings' takes and half of our own; all of the recordings."""
+        rows = np.arange(len(batch["samples"]))
+        half = (len(rows) + 1) // 2
+        own = len(rows) + rows
+        return np.concatenate([rows[:half], own[: len(rows) - half]]), rows
+
+    def further_losses(self, takes: Takes, batch: dict) -> dict[str, Float[Array, ""]]:
+        """In nats a frame: how far the phones that are heard of recordings are from those of the
+        recording itself, and how unlikely those of the text are in our own speech."""
+        count = len(batch["samples"])
+        heard = self.phones.heard(takes.samples)
+        meant = jax.lax.stop_gradient(self.phones.heard(takes.target[:count]))
+        divergence = jnp.sum(jnp.exp(meant) * (meant - heard[:count]), axis=-1).mean()
+        own, said = heard[count:], batch["own_said"]
+        asked = self.asked(said, own.shape[1])
+        likely = jax.nn.logsumexp(jnp.where(asked, own, -jnp.inf), axis=-1).mean(axis=1)
+        told = (said != NOTHING).any(axis=(1, 2))
+        unlikely = -jnp.sum(likely * told) / jnp.maximum(told.sum(), 1)
+        return {"phones": divergence, "said": unlikely}
+
+    def asked(self, said: Int[Array, "B T 4"], count: int) -> Array:
+        """Whether a class may sound in each of `count` frames of 10 ms, [B, count, V]."""
+        sound = jnp.asarray(self.sound)[said]
+        # A slot without a symbol says nothing; but where none goes on there is silence.
+        sound = jnp.where((said == NOTHING) & (jnp.arange(said.shape[-1]) > 0), -1, sound)
+        each = jax.nn.one_hot(sound, self.phones.cfg.symbols, dtype=bool).any(axis=2)
+        each = jnp.repeat(each, round(100 / self.cfg.frame_rate), axis=1)[:, :count]
+        padded = jnp.pad(each, ((0, 0), (EARLY, EARLY), (0, 0)))
+        return each | padded[:, : -2 * EARLY] | padded[:, 2 * EARLY :]
+
+    def dataset(self, split: str) -> grain.IterDataset:
+        """As of the codec; in training with as many crops of our own speech."""
+        recorded, data = super().dataset(split), self.config.data
+        if split != "train":
+            return recorded
+        frames = round(data.seconds * self.cfg.frame_rate)
+        own = pipeline.spoken_crops(data.own, "train", frames, data.batch, data.seed)
+        return grain.experimental.ZipIterDataset([recorded, own]).map(_together)
+
+
+def _together(pair: tuple[dict, dict]) -> dict:
+    recorded, own = pair
+    return recorded | {"codes": own["codes"], "own_said": own["said"]}

@@ -33,6 +33,7 @@ from orbax.checkpoint import v1 as ocp
 TASKS = {
     "codec": ("codec.task", "CodecTask"),
     "decoder": ("experiments.decoder", "DecoderTask"),
+    "told": ("experiments.decoder", "ToldTask"),
     "codec_lora": ("experiments.lora", "CodecLora"),
     "entropy": ("experiments.entropy", "EntropyTask"),
     "lm": ("experiments.speaking", "SpeakingTask"),

@@ -17,6 +17,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from data.said import NOTHING
 from lm.config import Config
 from lm.layers import Block, Dense, Dropout, Norm, lookup, turn
 
@@ -47,7 +48,7 @@ def unsteered(batch: int, count: int) -> Steer:
 class Text(NamedTuple):
     """An encoded text, U units of input and two pseudo units, padded."""
 
-    symbol: Int[Array, "B U+2"]  # what the units are; -1 for what is none of the text's
+    symbol: Int[Array, "B U+2"]  # ids; NOTHING for the pseudo units
     context: Float[Array, "B U+2 D"]  # what the backbone hears while a unit is spoken
     spoken: Float[Array, "B U+2 D"]  # what the heads hear of the unit reached
     passed: Float[Array, "B U+2 D"]  # what the heads hear of units passed in a frame
@@ -213,7 +214,7 @@ class TextEncoder(nnx.Module):
         ready = (horizon <= last) | (jnp.arange(count) + cfg.text_window <= length[:, None])
         ready = jnp.sum(ready & units.valid, axis=1) - 1
         return Text(
-            symbol=jnp.where(units.symbol < cfg.symbols, units.symbol, -1),
+            symbol=jnp.where(units.symbol < cfg.symbols, units.symbol, NOTHING),
             context=self.hear(jnp.concatenate(heard, axis=-1)),
             spoken=spoken,
             passed=passed,

@@ -5,10 +5,11 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 from flax import nnx
-from jaxtyping import Float
+from jaxtyping import Array, Float
 from safetensors.numpy import load_file, save_file
 
 from data.phones import SYMBOLS
@@ -49,7 +50,7 @@ class Phones:
             leaves = [stored[_name(path)].reshape(x.shape).astype(np.float32) for path, x in flat]
         except Exception as error:  # safetensors raises a type of its own for a short file
             raise ValueError(f"{weights}: damaged ({error}); get it again") from error
-        self._params = jax.tree_util.tree_unflatten(tree, leaves)
+        self._params, self._graph = jax.tree_util.tree_unflatten(tree, leaves), graphdef
         self._apply = jax.jit(lambda p, mel, length: nnx.merge(graphdef, p)(mel, length))
 
     def __call__(self, samples: Float[np.ndarray, " S"]) -> Float[np.ndarray, "T V"]:
@@ -59,6 +60,14 @@ class Phones:
         bucket = max(_BUCKET, 1 << (len(mel) - 1).bit_length())
         padded = np.pad(mel, ((0, bucket - len(mel)), (0, 0)))[None]
         return np.asarray(self._apply(self._params, padded, np.array([len(mel)])))[0, : len(mel)]
+
+    def heard(self, samples: Float[Array, "B S"]) -> Float[Array, "B T V"]:
+        """Log posteriors of speech, inside jax and with a gradient; T = S / 240 frames."""
+        mel = aligner.log_mels(samples)
+        count = mel.shape[1]
+        even = jnp.pad(mel, ((0, 0), (0, count % 2), (0, 0)))
+        length = jnp.full(len(mel), count)
+        return nnx.merge(self._graph, self._params)(even, length)[:, :count]
 
 
 def save_weights(params: dict, cfg: aligner.Config, path: Path, about: str = "") -> None:

@@ -280,22 +280,22 @@ def _generate(lm: LM, active, text, voice, sampling, frames, state):
 def decode(
     codec: nnx.Module,
     codes: Int[Array, "B T Q"],
-    said: Int[Array, "B T N"] | None,
+    said: Int[Array, "B T 4"] | None,
     valid: Bool[Array, "B T"],
     frames: Int[Array, ""],
     state: Any,
 ):
     """Samples [B, T * P] of the first `frames` frames, and the state after those that are valid.
 
-    A codec is told what the frames say where the language model says so (not None).
+    A codec hears what the frames say where the language model knows it (not None).
     """
     size = codec.cfg.frame_samples
     heard = (codes,) if said is None else (codes, said)
 
     def body(i, carry):
         samples, state = carry
-        code, *told = (jax.lax.dynamic_slice_in_dim(a, i, 1, axis=1) for a in heard)
-        block, new = codec.decode(code, state, *told)
+        block, *told = (jax.lax.dynamic_slice_in_dim(a, i, 1, axis=1) for a in heard)
+        block, new = codec.decode(block, state, *told)
         there = jax.lax.dynamic_index_in_dim(valid, i, axis=1, keepdims=False)
         state = jax.tree.map(partial(where, there), new, state)
         return jax.lax.dynamic_update_slice_in_dim(samples, block, i * size, axis=1), state

@@ -8,8 +8,8 @@ from flax import nnx
 
 from codec import Codec, Config
 from codec.layers import Block
-from codec.model import TOLD
 from codec.spectrum import Analysis, Synthesis
+from data.said import SLOTS
 from tests.contract import check_streaming
 
 TINY = dict(
@@ -72,16 +72,16 @@ def test_a_decoder_that_is_told_the_text():
     cfg = Config(**TINY, symbols=9)
     graph, params = pure(Codec(cfg, rngs=nnx.Rngs(0)))
     codes = jax.random.randint(jax.random.key(2), (2, 8, cfg.books), 0, cfg.entries)
-    told = jax.random.randint(jax.random.key(3), (2, 8, TOLD), -1, cfg.symbols)
+    said = jax.random.randint(jax.random.key(3), (2, 8, SLOTS), -1, cfg.symbols)
     decode = jax.jit(lambda p, x, s: nnx.merge(graph, p).decode(x[0], s, x[1]))
     silent = nnx.merge(graph, params).decode(codes)[0]
-    np.testing.assert_allclose(decode(params, (codes, told), None)[0], silent, atol=1e-5)
+    np.testing.assert_allclose(decode(params, (codes, said), None)[0], silent, atol=1e-5)
 
     params["decoder"]["told"] = noise(*params["decoder"]["told"].shape)
-    check_streaming(decode, nnx.merge(graph, params).init_decoder_state, params, (codes, told))
-    heard = decode(params, (codes, told), None)[0]
+    check_streaming(decode, nnx.merge(graph, params).init_decoder_state, params, (codes, said))
+    heard = decode(params, (codes, said), None)[0]
     assert np.abs(heard - silent).max() > 1e-3, "it does not listen"
-    untold = decode(params, (codes, jnp.full_like(told, -1)), None)[0]
+    untold = decode(params, (codes, jnp.full_like(said, -1)), None)[0]
     np.testing.assert_allclose(untold, silent, atol=1e-5)
 
 

@@ -52,6 +52,48 @@ def test_batches_have_the_stated_form(folders):
         assert np.abs(batch["samples"]).max(axis=1).min() > 0.05
 
 
+def test_the_symbols_of_a_frame_are_those_that_are_heard(tmp_path):
+    """Clips of three tones, some shorter than a crop; a symbol is the number of its tone."""
+    pitches, frame = np.array([0.0, 400.0, 900.0, 1_600.0]), 1_200
+    folder = tmp_path / "labelled"
+    with Writer(folder, "train") as writer:
+        for i, seconds in enumerate((0.6, 0.2, 0.9)):
+            bounds_s = np.array([0.1, 0.3, 0.35, 1.0], "f") * seconds
+            parts = zip(pitches, np.diff([0.0, *bounds_s]), strict=True)
+            sound = np.concatenate([tone(pitch, length) for pitch, length in parts])
+            record = {"id": str(i), "speaker": "s", "language": "", "bandwidth_hz": 12_000.0}
+            record |= {"symbol": np.array([1, 2, 3]), "bounds_s": bounds_s}
+            writer.write(record | {"samples": records.to_int16(sound)})
+    options = dict(resampled_share=0.5, frame_samples=frame)
+    compared = 0
+    for batch in take(crops([str(folder)], **options), 30):
+        assert batch["said"].shape == (4, 5, 4) and batch["said"].dtype == np.int32
+        for samples, symbols in zip(batch["samples"], batch["said"], strict=True):
+            for at, (symbol, *begun) in enumerate(symbols):
+                if symbol > 0 and max(begun) < 0:
+                    heard = hertz(samples[at * frame : (at + 1) * frame])
+                    if np.abs(samples[at * frame : (at + 1) * frame]).max() > 0.01:
+                        assert np.argmin(np.abs(np.log(pitches[1:] / heard))) == symbol - 1
+                        compared += 1
+    assert compared > 100
+
+
+def test_codes_come_with_the_symbols_of_their_frames(tmp_path):
+    """Code 2 u is unit u, and 2 u + 1 the frame in which the next one begins, too."""
+    with Writer(tmp_path, "train") as writer:
+        for i, first in enumerate((3, 40)):
+            record = {"id": str(i), "speaker": "s", "language": "", "frame_rate": 12.5}
+            codes = np.repeat(np.arange(first, first + 9), 2)[1:, None].astype(np.uint16)
+            symbol, bounds_s = np.arange(first, first + 9), (np.arange(10) * 2 - 1) * 0.08
+            writer.write(record | {"codes": codes, "symbol": symbol, "bounds_s": bounds_s})
+    batch = next(iter(pipeline.spoken_crops(tmp_path, "train", 6, 8, 0)))
+    assert batch["codes"].shape == (8, 6, 1) and batch["said"].shape == (8, 6, 4)
+    now = np.where(batch["said"][..., 1] >= 0, batch["said"][..., 1], batch["said"][..., 0])
+    np.testing.assert_array_equal(now, batch["codes"][..., 0])
+    with pytest.raises(records.RecordError, match="no 60 frames"):
+        pipeline.spoken_crops(tmp_path, "train", 60, 8, 0)
+
+
 def test_the_seed_decides_all(folders):
     def digest(seed):
         return np.stack([b["samples"] for b in take(crops(folders, seed=seed), 6)])

@@ -1,11 +1,14 @@
-"""The decoder's task: alone in learning."""
+"""The decoder's task: alone in learning, and told the text."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import codec_decoder
-from experiments.decoder import DecoderTask
+from data.phones import SYMBOL_IDS
+from data.said import NOTHING
+from experiments import codec_decoder, codec_told
+from experiments.decoder import DecoderTask, ToldTask
+from lm.aligner import SILENCE
 from tests.voiceloom.tiny import speechlike
 
 
@@ -24,3 +27,48 @@ def test_only_the_decoder_learns():
     same = jax.tree.map(lambda a, b: bool(jnp.array_equal(a, b)), state.params, new.params)
     assert all(jax.tree.leaves([same[name] for name in ("encoder", "quantizer")]))
     assert not all(jax.tree.leaves(same["decoder"]))
+
+
+def told_task():
+    config = codec_told.get_config("tiny")
+    config.data.batch = 4
+    return ToldTask(config)
+
+
+def test_what_may_sound_is_what_the_text_says():
+    a, s, comma = (SYMBOL_IDS[symbol] for symbol in "as,")
+    said = np.full((1, 3, 4), NOTHING)
+    said[0, 1, 1:3] = a, s  # of the three frames, the second goes from silence to an a, and an s
+    said[0, 2, :2] = s, comma
+    asked = np.asarray(told_task().asked(jnp.asarray(said), 23)[0])
+    may = [set(np.flatnonzero(frame)) for frame in asked]
+    assert len(may) == 23  # three frames of 80 ms, without the decoder's delay
+    assert may[0] == may[5] == {SILENCE}
+    assert may[6] == may[8] == may[15] == {SILENCE, a, s}, "from 20 ms before its frame"
+    assert may[16] == may[17] == {SILENCE, a, s} and may[18] == {SILENCE, s}
+
+
+def test_critics_hear_half_of_either_and_every_recording():
+    made, recorded = told_task().judged({"samples": np.zeros((4, 10))})
+    assert list(made) == [0, 1, 4, 5] and list(recorded) == [0, 1, 2, 3]
+
+
+def test_rows_that_are_told_nothing_are_asked_nothing():
+    task = told_task()
+    codec = task._make(jax.random.key(0))
+    speech = jnp.asarray(np.stack([speechlike(0.64)] * 2))
+    words = jnp.full((2, 8, 4), NOTHING).at[:, :, 0].set(SYMBOL_IDS["s"])
+    batch = {
+        "samples": speech,
+        "bandwidth_hz": jnp.full(2, 12_000.0),
+        "said": words,
+        "codes": jnp.zeros((2, 8, task.cfg.books), jnp.int32),
+        "own_said": words.at[1].set(NOTHING),
+    }
+    takes = task.takes(codec, batch, jax.random.key(1))
+    assert takes.samples.shape == takes.target.shape == (4, 8 * 1920 - task.cfg.delay_samples)
+    both = task.further_losses(takes, batch)["said"]
+    other = takes._replace(samples=takes.samples.at[3].set(0.1 * speech[0, : 8 * 1920 - 480]))
+    assert task.further_losses(other, batch)["said"] == both > 0
+    batch["own_said"] = jnp.full_like(words, NOTHING)
+    assert task.further_losses(takes, batch)["said"] == 0

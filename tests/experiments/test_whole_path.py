@@ -9,7 +9,7 @@ import soundfile
 
 import voiceloom
 from data.prepare import prepare
-from experiments import codec_base, codec_decoder, lm_base
+from experiments import codec_base, codec_told, lm_base
 from experiments.tokenise import tokenise
 from experiments.train import train
 from tests.voiceloom.tiny import codec_params
@@ -108,10 +108,12 @@ def test_codes_of_another_codec_are_refused(path, tmp_path):
 
 
 def test_a_tuned_decoder_speaks_the_same_codes(path, tmp_path):
-    """Its sound is another; codes, token files and the language model are those of the release."""
+    """Its sound is another, and it hears the text; codes, token files and the language model are
+    those of the release."""
     shutil.copytree(path / "release", tmp_path / "release")
-    config = codec_decoder.get_config("tiny")
+    config = codec_told.get_config("tiny")
     config.data.train = config.data.held_out = (str(path / "records"),)
+    config.data.own = str(path / "codes")
     config.init_from, config.steps, config.optimizer.warmup = str(path / "release"), 4, 1
     train(config, tmp_path / "decoder")
     export.export_codec(tmp_path / "decoder", tmp_path / "release")
@@ -123,6 +125,7 @@ def test_a_tuned_decoder_speaks_the_same_codes(path, tmp_path):
     codes = before.encode(samples)
     np.testing.assert_array_equal(after.encode(samples), codes)
     assert np.abs(after.decode(codes) - before.decode(codes)).max() > 1e-4
+    assert np.abs(weights.load_codec(tmp_path / "release").params["decoder"]["told"]).max() > 0
     assert voiceloom.load(tmp_path / "release").say("Mama.", voice="anna").duration_s > 0.1
 
     # Once another codec lies where the run began, nobody can say that these are its codes.

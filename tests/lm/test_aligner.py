@@ -15,6 +15,7 @@ from data.records import Reader, Writer, to_float, to_int16
 from experiments import aligner_base
 from lm import aligner
 from lm.aligner_task import AlignerTask, frame_labels, pauses, read_units
+from voiceloom.aligner import Phones
 
 STEPS, STATES, CLASSES = 6, 5, 4
 
@@ -126,6 +127,19 @@ def test_log_mel_is_centred_on_the_sound_and_knows_no_gain():
     np.testing.assert_allclose(mel[49].mean(), mel[51].mean(), atol=0.3)
     np.testing.assert_allclose(aligner.log_mel(0.1 * samples), mel, atol=1e-3)
     assert aligner.log_mel(np.zeros(100, np.float32)).shape == (1, aligner.BANDS)
+
+
+def test_a_batch_is_heard_as_clip_by_clip_and_with_a_gradient():
+    rng = np.random.default_rng(0)
+    samples = rng.normal(0, 0.1, (2, 30_300)).astype(np.float32)
+    samples[1, 9_000:] = 0.0
+    each = np.stack([aligner.log_mel(clip) for clip in samples])
+    np.testing.assert_allclose(aligner.log_mels(jnp.asarray(samples)), each, atol=2e-3)
+    assert np.isfinite(jax.grad(lambda x: aligner.log_mels(x).std())(jnp.asarray(samples))).all()
+    phones = Phones()
+    heard = jax.jit(phones.heard)(samples[:, :30_000])  # an odd number of frames
+    each = np.stack([phones(clip) for clip in samples[:, :30_000]])
+    np.testing.assert_allclose(np.exp(heard), np.exp(each), atol=5e-3)
 
 
 def test_padding_changes_nothing():

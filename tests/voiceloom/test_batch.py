@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from codec.model import TOLD
+from data.said import NOTHING, of_onsets
 from data.text import FrontEnd
 from voiceloom import weights
 from voiceloom.batch import Batch
@@ -64,17 +64,14 @@ def test_the_decoder_is_told_what_is_said(engine, synth, units, release, monkeyp
         blocks.append(slot.frames(3))
     codes, samples = joined(blocks)
     after = np.concatenate([b.pointer for b in blocks])
-    symbol = np.append(units[0].symbol, -1)
-    told = np.full((1, len(codes), TOLD), -1)
-    for frame, (now, before) in enumerate(zip(after, [-1, *after[:-1]], strict=True)):
-        units_of_it = np.arange(before, now + 1)
-        told[0, frame, : len(units_of_it)] = np.where(units_of_it >= 0, symbol[units_of_it], -1)
+    onset = np.searchsorted(after, np.arange(len(units[0].symbol) + 1)).astype(float)
+    said = of_onsets(np.append(units[0].symbol, NOTHING), onset, len(codes))[None]
     loaded = weights.load_codec(release)
     codec = nnx.merge(loaded.graphdef, loaded.params)
-    heard = jax.jit(lambda codes, told: codec.decode(codes, None, told)[0][0])
+    heard = jax.jit(lambda codes, said: codec.decode(codes, None, said)[0][0])
     late = engine.delay_samples
-    np.testing.assert_allclose(samples, heard(codes[None], told)[late:], atol=1e-5)
-    assert np.abs(samples - heard(codes[None], np.full_like(told, -1))[late:]).max() > 1e-3
+    np.testing.assert_allclose(samples, heard(codes[None], said)[late:], atol=1e-5)
+    assert np.abs(samples - heard(codes[None], np.full_like(said, NOTHING))[late:]).max() > 1e-3
 
 
 def test_streams_that_come_and_go_do_not_hear_each_other(engine, synth, units, alone):
