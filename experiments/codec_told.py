@@ -1,6 +1,6 @@
 """The decoder of the released codec, told the text of what it says.
 
-    make corpora
+    make corpora people
     python -m experiments.own_speech runs/codes/own
     python -m experiments.train --config=experiments/codec_told.py --workdir=runs/told
     python -m voiceloom.export codec runs/told
@@ -20,7 +20,6 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         config.model.symbols = len(SYMBOLS)
         config.data.own = "runs/codes/own"
         config.weights.update(phones=4.0, said=4.0)
-    config.data.train = config.data.held_out = ("runs/records/synthetic",)
     config.data.batch //= 2  # as many rows of our own speech come along
     config.depths = dict(half=0.6, all=0.1)
     config.steps = 4_400
