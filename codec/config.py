@@ -41,7 +41,8 @@ class Config(Rates):
         frame_blocks: at the frame rate, on each side of the quantiser.
         expansion: of the MLP in a block.
         kernel: taps of the causal depthwise filters.
-        symbols: of a text that the decoder may be told beside the codes; 0: it listens to no text.
+        symbols: of a text that the decoder may be told beside the codes; 0: it listens to none.
+        told_blocks: at the frame rate, that take in what it is told.
     """
 
     sample_rate: int = 24_000
@@ -60,6 +61,7 @@ class Config(Rates):
     expansion: int = 3
     kernel: int = 7
     symbols: int = 0
+    told_blocks: int = 2
 
     def __post_init__(self):
         if self.hop * 100 != self.sample_rate or self.trunk_steps * self.frame_rate != 50:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import typing
 
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -18,7 +17,7 @@ from codec.config import Config
 from codec.layers import Trunk
 from codec.quantize import Quantized, make_quantizer
 from codec.spectrum import Analysis, Synthesis
-from data.said import SLOTS
+from codec.told import Told
 
 
 class EncoderState(typing.NamedTuple):
@@ -35,10 +34,7 @@ class DecoderState(typing.NamedTuple):
     frame: tuple
     trunk: tuple
     synthesis: Float[Array, "B H"]
-
-
-TOLD_GAIN = 5.0
-"""By so much faster than the rest their table learns: each of its rows is needed seldom."""
+    told: tuple = ()  # of a codec of symbols
 
 
 class Encoder(nnx.Module):
@@ -77,20 +73,12 @@ class Encoder(nnx.Module):
 
 
 class Decoder(nnx.Module):
-    """Quantised latents -> samples.
-
-    Who has written the codes often knows the text, and through 1 kbit/s an s may be an f: so the
-    decoder may be told the symbols of each frame. No bits, one addition: of 1,558 words of our own
-    speech SAID were misheard, UNSAID through codes alone (LOG.md, 2026-11-30).
-    """
+    """Quantised latents -> samples."""
 
     def __init__(self, cfg: Config, *, rngs: nnx.Rngs):
         self.steps = cfg.trunk_steps
         self.synthesis = Synthesis(cfg.hop)
         shape = (cfg.expansion, cfg.kernel)
-        if cfg.symbols:
-            self.told = nnx.Param(jnp.zeros((SLOTS, cfg.symbols, cfg.frame_width)))
-        self.listens = cfg.symbols > 0
         self.frame = Trunk(cfg.frame_blocks, cfg.frame_width, *shape, rngs=rngs)
         self.up = nnx.Linear(cfg.frame_width, self.steps * cfg.width, rngs=rngs)
         self.trunk = Trunk(cfg.decoder_blocks, cfg.width, *shape, rngs=rngs)
@@ -106,24 +94,17 @@ class Decoder(nnx.Module):
         )
 
     def __call__(
-        self,
-        latent: Float[Array, "B T D"],
-        state: DecoderState | None = None,
-        said: Int[Array, "B T 4"] | None = None,
+        self, latent: Float[Array, "B T D"], state: DecoderState | None = None
     ) -> tuple[Float[Array, "B S"], DecoderState]:
-        """Samples [B, T * P] and the new state; `said` as in `Codec.decode`."""
+        """Samples [B, T * P] and the new state."""
         batch = latent.shape[0]
-        if said is not None and self.listens:
-            told = self.told[...][jnp.arange(SLOTS), jnp.maximum(said, 0)]
-            told = jnp.where(said[..., None] >= 0, told, 0.0)
-            latent = latent + TOLD_GAIN * told.sum(axis=-2)
         state = self.init_state(batch) if state is None else state
         x, frame = self.frame(latent, state.frame)
         x = self.up(x).reshape(batch, x.shape[1] * self.steps, -1)  # frame rate -> 50 Hz
         x, trunk = self.trunk(x, state.trunk)
         x = self.leave(self.norm(x)).reshape(batch, 2 * x.shape[1], -1)  # 50 -> 100 Hz
         samples, synthesis = self.synthesis(x, state.synthesis)
-        return samples, DecoderState(frame, trunk, synthesis)
+        return samples, state._replace(frame=frame, trunk=trunk, synthesis=synthesis)
 
 
 class Reconstruction(typing.NamedTuple):
@@ -141,6 +122,7 @@ class Codec(nnx.Module):
         self.encoder = Encoder(cfg, rngs=rngs)
         self.quantizer = make_quantizer(cfg, rngs=rngs)
         self.decoder = Decoder(cfg, rngs=rngs)
+        self.told = Told(cfg, rngs=rngs) if cfg.symbols else None
 
     def init_encoder_state(self, batch: int) -> EncoderState:
         """State of a stream of which nothing has been heard."""
@@ -148,7 +130,8 @@ class Codec(nnx.Module):
 
     def init_decoder_state(self, batch: int) -> DecoderState:
         """State of a stream of which nothing has been said."""
-        return self.decoder.init_state(batch)
+        state = self.decoder.init_state(batch)
+        return state._replace(told=self.told.init_state(batch)) if self.told else state
 
     def encode(
         self,
@@ -174,7 +157,8 @@ class Codec(nnx.Module):
             said: What the frames say, from who knows (`data.said`); a codec of no symbols does not
                 listen.
         """
-        return self.decoder(self.quantizer.decode(codes), state, said)
+        state = self.init_decoder_state(codes.shape[0]) if state is None else state
+        return self._speak(self.quantizer.decode(codes), state, said)
 
     def __call__(
         self,
@@ -186,4 +170,12 @@ class Codec(nnx.Module):
         """Training form: `samples` through `depth` books per example and back."""
         latent, _ = self.encoder(samples)
         quantized = self.quantizer(latent, depth, key)
-        return Reconstruction(self.decoder(quantized.latent, None, said)[0], quantized)
+        state = self.init_decoder_state(samples.shape[0])
+        return Reconstruction(self._speak(quantized.latent, state, said)[0], quantized)
+
+    def _speak(self, latent: Array, state: DecoderState, said: Array | None):
+        """Samples of latents, and the new state."""
+        if self.told and said is not None:
+            latent, told = self.told(latent, said, state.told)
+            state = state._replace(told=told)
+        return self.decoder(latent, state)

@@ -1,9 +1,9 @@
-"""The decoder of the released codec, told the text of what it says.
+"""The decoder of the released codec, told the text of what it says: all else of it stands still.
 
-    make corpora people
-    python -m experiments.own_speech runs/codes/own
-    python -m experiments.train --config=experiments/codec_told.py --workdir=runs/told
-    python -m voiceloom.export codec runs/told
+make corpora
+python -m experiments.own_speech runs/codes/own
+python -m experiments.train --config=experiments/codec_told.py --workdir=runs/told
+python -m voiceloom.export codec runs/told
 """
 
 import ml_collections
@@ -20,8 +20,11 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         config.model.symbols = len(SYMBOLS)
         config.data.own = "runs/codes/own"
         config.weights.update(phones=4.0, said=4.0)
-    config.data.batch //= 2  # as many rows of our own speech come along
-    config.depths = dict(half=0.6, all=0.1)
-    config.steps = 4_400
-    config.optimizer.warmup = 100
+        config.frozen = ("encoder", "quantizer", "decoder")  # told nothing, it sounds as it did
+    # Of recordings with labels; and as many rows of our own speech come along.
+    config.data.train = config.data.held_out = ("runs/records/synthetic",)
+    config.data.batch //= 2
+    config.depths = dict(half=1.0, all=0.0)  # what the language model writes
+    config.steps = 2_400
+    config.optimizer.update(learning_rate=3e-3, warmup=100)
     return config

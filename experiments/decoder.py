@@ -6,9 +6,9 @@ codec.json.
 
 A decoder that is told the text (`codec.Config.symbols`) learns on two halves of a batch: recordings
 through the codec, told what their labels say; and our own speech, told what its text says. Of that
-nobody knows how it should have sounded: it is to sound as the decoder that it began with says those
-codes, and the aligner is to hear the text in it, wherever the language model has written another
-sound. The critics hear as much of the one as of the other.
+nobody knows how it should have sounded: it is to sound as it does when it is told nothing, and the
+aligner is to hear the text in it, wherever the language model has written another sound. The
+critics hear as much of the one as of the other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from codec import Codec
@@ -29,7 +28,7 @@ from lm.aligner import SILENCE
 from voiceloom import weights
 from voiceloom.aligner import Phones
 
-UNTOLD = 0.15  # of the rows: who decodes a token file knows no text
+DOUBT = 0.02  # what cannot be heard at all (a pause, a pointer that was early) pulls no harder
 EARLY = 2  # of 100 frames a second: a sound may begin so much before its frame, or end after it
 OWN_HZ = 12_000.0  # our own speech has all that a decoder makes
 
@@ -39,9 +38,7 @@ class DecoderTask(CodecTask):
 
     def init_from(self, state: TrainState, release: str) -> TrainState:
         """A fresh state that begins with the codec of a release, and with new critics."""
-        params = weights.load_codec(release).params
-        if self.cfg.symbols and "told" not in params["decoder"]:
-            params["decoder"]["told"] = state.params["decoder"]["told"]
+        params = state.params | weights.load_codec(release).params
         return state._replace(params=params, ema=jax.tree.map(jnp.copy, params))
 
 
@@ -51,33 +48,23 @@ class ToldTask(DecoderTask):
     def __init__(self, config):
         super().__init__(config)
         self.phones = Phones()
-        self.before = weights.load_codec(config.init_from)
         sounds = [SILENCE if boundary_class(i) else i for i in range(len(SYMBOLS))]
         self.sound = np.array([*sounds, SILENCE])  # of a symbol; of NOTHING, the last
 
-    def train_step(self, state: TrainState, batch: dict) -> tuple[TrainState, dict]:
-        """As of the codec; also in `batch`: codes [B, T, Q] and own_said [B, T, 4]."""
-        key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 1)
-        names = ("said", "own_said")
-        for name, one in zip(names, jax.random.split(key), strict=True):
-            untold = jax.random.bernoulli(one, UNTOLD, (len(batch[name]), 1, 1))
-            batch = batch | {name: jnp.where(untold, NOTHING, batch[name])}
-        return super().train_step(state, batch)
-
     def takes(self, codec: Codec, batch: dict, key: Array) -> Takes:
-        """Recordings, then our own speech."""
+        """Recordings, then our own speech; also in `batch`: codes [B, T, Q], own_said [B, T, 4]."""
         depth_key, dither_key = jax.random.split(key)
         samples, codes, delay = batch["samples"], batch["codes"], self.cfg.delay_samples
         latent, _ = codec.encoder(samples)
         quantized = codec.quantizer(latent, self._depths(depth_key, len(samples)), dither_key)
         own = codec.quantizer.decode(codes)
-        before = nnx.merge(self.before.graphdef, self.before.params)
-        as_before = before.decode(codes)[0][:, delay:]
+        untold = jax.lax.stop_gradient(codec.decoder(own)[0])
         said = jnp.concatenate([batch["said"], batch["own_said"]])
-        made, _ = codec.decoder(jnp.concatenate([quantized.latent, own]), said=said)
+        latent, _ = codec.told(jnp.concatenate([quantized.latent, own]), said)
+        made, _ = codec.decoder(latent)
         return Takes(
             made[:, delay:],
-            jnp.concatenate([samples[:, : samples.shape[1] - delay], as_before]),
+            jnp.concatenate([samples[:, : samples.shape[1] - delay], untold[:, delay:]]),
             jnp.concatenate([batch["bandwidth_hz"], jnp.full(len(codes), OWN_HZ)]),
             quantized,
         )
@@ -98,10 +85,8 @@ class ToldTask(DecoderTask):
         divergence = jnp.sum(jnp.exp(meant) * (meant - heard[:count]), axis=-1).mean()
         own, said = heard[count:], batch["own_said"]
         asked = self.asked(said, own.shape[1])
-        likely = jax.nn.logsumexp(jnp.where(asked, own, -jnp.inf), axis=-1).mean(axis=1)
-        told = (said != NOTHING).any(axis=(1, 2))
-        unlikely = -jnp.sum(likely * told) / jnp.maximum(told.sum(), 1)
-        return {"phones": divergence, "said": unlikely}
+        likely = jnp.sum(jnp.where(asked, jnp.exp(own), 0.0), axis=-1)
+        return {"phones": divergence, "said": -jnp.log(likely + DOUBT).mean()}
 
     def asked(self, said: Int[Array, "B T 4"], count: int) -> Array:
         """Whether a class may sound in each of `count` frames of 10 ms, [B, count, V]."""

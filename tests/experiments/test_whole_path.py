@@ -125,7 +125,9 @@ def test_a_tuned_decoder_speaks_the_same_codes(path, tmp_path):
     codes = before.encode(samples)
     np.testing.assert_array_equal(after.encode(samples), codes)
     assert np.abs(after.decode(codes) - before.decode(codes)).max() > 1e-4
-    assert np.abs(weights.load_codec(tmp_path / "release").params["decoder"]["told"]).max() > 0
+    assert (
+        np.abs(weights.load_codec(tmp_path / "release").params["told"]["leave"]["kernel"]).max() > 0
+    )
     assert voiceloom.load(tmp_path / "release").say("Mama.", voice="anna").duration_s > 0.1
 
     # Once another codec lies where the run began, nobody can say that these are its codes.
