@@ -124,11 +124,11 @@ def test_a_tuned_decoder_speaks_the_same_codes(path, tmp_path):
     samples = np.random.default_rng(0).normal(0, 0.1, (1, 24_000)).astype("f")
     codes = before.encode(samples)
     np.testing.assert_array_equal(after.encode(samples), codes)
-    assert np.abs(after.decode(codes) - before.decode(codes)).max() > 1e-4
-    assert (
-        np.abs(weights.load_codec(tmp_path / "release").params["told"]["leave"]["kernel"]).max() > 0
-    )
-    assert voiceloom.load(tmp_path / "release").say("Mama.", voice="anna").duration_s > 0.1
+    np.testing.assert_allclose(after.decode(codes), before.decode(codes), atol=1e-5)
+    releases = [voiceloom.load(folder / "release") for folder in (path, tmp_path)]
+    ours, again = (release.say("Mama.", voice="anna") for release in releases)
+    np.testing.assert_array_equal(ours.codes, again.codes)
+    assert np.abs(ours.samples - again.samples).max() > 1e-4
 
     # Once another codec lies where the run began, nobody can say that these are its codes.
     cfg = weights.load_codec(path / "release").config
