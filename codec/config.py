@@ -42,6 +42,7 @@ class Config(Rates):
         expansion: of the MLP in a block.
         kernel: taps of the causal depthwise filters.
         symbols: of a text that the decoder may be told beside the codes; 0: it listens to none.
+        slots: for the symbols of a frame: the one in speech as it begins, those that begin in it.
         told_blocks: at the frame rate, that take in what it is told.
     """
 
@@ -61,6 +62,7 @@ class Config(Rates):
     expansion: int = 3
     kernel: int = 7
     symbols: int = 0
+    slots: int = 4
     told_blocks: int = 2
 
     def __post_init__(self):

@@ -147,15 +147,15 @@ class Codec(nnx.Module):
         self,
         codes: Int[Array, "B T Q"],
         state: DecoderState | None = None,
-        said: Int[Array, "B T 4"] | None = None,
+        said: Int[Array, "B T N"] | None = None,
     ) -> tuple[Float[Array, "B S"], DecoderState]:
         """T * P samples, `Config.delay_samples` late, and the new state.
 
         Args:
             codes: Of any leading books.
             state: What was said before; None for nothing.
-            said: What the frames say, from who knows (`data.said`); a codec of no symbols does not
-                listen.
+            said: What the frames say, from who knows: ids of symbols in N = `Config.slots` slots,
+                -1 where there is none (`data.said`). A codec of no symbols does not listen.
         """
         state = self.init_decoder_state(codes.shape[0]) if state is None else state
         return self._speak(self.quantizer.decode(codes), state, said)
@@ -165,7 +165,7 @@ class Codec(nnx.Module):
         samples: Float[Array, "B S"],
         depth: Int[Array, " B"],
         key: Array,
-        said: Int[Array, "B T 4"] | None = None,
+        said: Int[Array, "B T N"] | None = None,
     ) -> Reconstruction:
         """Training form: `samples` through `depth` books per example and back."""
         latent, _ = self.encoder(samples)

@@ -15,7 +15,6 @@ from jaxtyping import Array, Float, Int
 
 from codec.config import Config
 from codec.layers import Trunk
-from data.said import SLOTS
 
 
 class Told(nnx.Module):
@@ -23,7 +22,7 @@ class Told(nnx.Module):
 
     def __init__(self, cfg: Config, *, rngs: nnx.Rngs):
         width = cfg.frame_width
-        table = jax.random.normal(rngs.params(), (SLOTS, cfg.symbols, width))
+        table = jax.random.normal(rngs.params(), (cfg.slots, cfg.symbols, width))
         self.symbols = nnx.Param(0.3 * table)
         self.trunk = Trunk(cfg.told_blocks, width, cfg.expansion, cfg.kernel, rngs=rngs)
         self.norm = nnx.LayerNorm(width, rngs=rngs)
@@ -37,12 +36,12 @@ class Told(nnx.Module):
     def __call__(
         self,
         latent: Float[Array, "B T D"],
-        said: Int[Array, "B T 4"],
+        said: Int[Array, "B T N"],
         state: tuple | None = None,
     ) -> tuple[Float[Array, "B T D"], tuple]:
         """The latents, moved where anything is said, and the new state."""
-        known = (said >= 0)[..., None]
-        symbols = self.symbols[...][jnp.arange(SLOTS), jnp.maximum(said, 0)]
+        known, slots = (said >= 0)[..., None], jnp.arange(said.shape[-1])
+        symbols = self.symbols[...][slots, jnp.maximum(said, 0)]
         x = latent + jnp.where(known, symbols, 0.0).sum(axis=-2)
         x, state = self.trunk(x, state)
         moved = self.leave(self.norm(x))

@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Int, Int32, Real
 
 SLOTS = 4
-"""Symbols of a frame: one that goes on and three that begin, as many as the pointer of `lm` passes
-in 80 ms; of 99.9 % of the frames that is all there are."""
+"""Of a frame: one for the symbol that goes on, three for those that begin, as many as the pointer
+of `lm` passes in 80 ms: all there are in 99.9 % of the frames."""
 
 NOTHING = -1
 """In place of a symbol: before a text, after it, or where nobody knows."""

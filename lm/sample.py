@@ -23,7 +23,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree, Shaped, UInt32
 
-from data.said import NOTHING, SLOTS
 from lm.config import Config
 from lm.layers import NEVER, BackboneState
 from lm.model import LM, before, before_prosody, walk
@@ -103,7 +102,7 @@ class Frame(NamedTuple):
     pointer: Int[Array, "*N B"]  # unit of the *input* being spoken; -1 before, U after all of them
     advance: Int[Array, "*N B"]  # units passed in this frame
     prosody: Int[Array, "*N B"]  # token; 0 where the model has no such stream
-    said: Int[Array, "*N B 4"]  # symbols, as `data.said` has them
+    said: Int[Array, "*N B A+1"]  # symbols: in speech as it begins, passed in it; -1 for none
     valid: Bool[Array, "*N B"]  # whether the stream went on; other rows hold nothing of use
     starved: Bool[Array, "*N B"]  # whether it could not, because its text has not arrived
 
@@ -328,9 +327,9 @@ def step(
         hidden = led(model, hidden, drawn, prosody)
     codes = draw_codes(model, hidden, noise, sampling)
 
-    nth = jnp.arange(SLOTS)
+    nth = jnp.arange(cfg.advance + 1)
     said = jnp.take_along_axis(text.symbol, state.pointer[:, None] + nth, axis=1, mode="clip")
-    said = jnp.where(nth <= advance[:, None], said, NOTHING)
+    said = jnp.where(nth <= advance[:, None], said, -1)
 
     starved = ~state.done & (pointer > text.limit)
     go = ~state.done & ~starved
@@ -374,7 +373,7 @@ def generate(
         pointer=jnp.zeros((max_frames, batch), jnp.int32),
         advance=jnp.zeros((max_frames, batch), jnp.int32),
         prosody=jnp.zeros((max_frames, batch), jnp.int32),
-        said=jnp.zeros((max_frames, batch, SLOTS), jnp.int32),
+        said=jnp.zeros((max_frames, batch, model.cfg.advance + 1), jnp.int32),
         valid=jnp.zeros((max_frames, batch), bool),
         starved=jnp.zeros((max_frames, batch), bool),
     )

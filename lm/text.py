@@ -17,7 +17,6 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from data.said import NOTHING
 from lm.config import Config
 from lm.layers import Block, Dense, Dropout, Norm, lookup, turn
 
@@ -48,7 +47,7 @@ def unsteered(batch: int, count: int) -> Steer:
 class Text(NamedTuple):
     """An encoded text, U units of input and two pseudo units, padded."""
 
-    symbol: Int[Array, "B U+2"]  # ids; NOTHING for the pseudo units
+    symbol: Int[Array, "B U+2"]  # ids; -1 for the pseudo units
     context: Float[Array, "B U+2 D"]  # what the backbone hears while a unit is spoken
     spoken: Float[Array, "B U+2 D"]  # what the heads hear of the unit reached
     passed: Float[Array, "B U+2 D"]  # what the heads hear of units passed in a frame
@@ -214,7 +213,7 @@ class TextEncoder(nnx.Module):
         ready = (horizon <= last) | (jnp.arange(count) + cfg.text_window <= length[:, None])
         ready = jnp.sum(ready & units.valid, axis=1) - 1
         return Text(
-            symbol=jnp.where(units.symbol < cfg.symbols, units.symbol, NOTHING),
+            symbol=jnp.where(units.symbol < cfg.symbols, units.symbol, -1),
             context=self.hear(jnp.concatenate(heard, axis=-1)),
             spoken=spoken,
             passed=passed,

@@ -280,7 +280,7 @@ def _generate(lm: LM, active, text, voice, sampling, frames, state):
 def decode(
     codec: nnx.Module,
     codes: Int[Array, "B T Q"],
-    said: Int[Array, "B T 4"] | None,
+    said: Int[Array, "B T N"] | None,
     valid: Bool[Array, "B T"],
     frames: Int[Array, ""],
     state: Any,

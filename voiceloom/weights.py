@@ -265,14 +265,16 @@ def _fit(path: Path, make: Callable) -> tuple[Any, dict]:
 
 
 def _check_pair(folder: Path, codec_cfg: codec.Config, lm_cfg: lm.Config) -> None:
+    at_least = lambda a, b: a >= b  # noqa: E731
     unlike = [
         f"{what}: codec {ours}, LM {theirs}"
         for what, ours, theirs, fits in (
             ("frame rate", codec_cfg.frame_rate, lm_cfg.frame_rate, lambda a, b: a == b),
             ("entries", codec_cfg.sizes, lm_cfg.entries, lambda a, b: set(a) == {b}),
-            ("books", codec_cfg.books, lm_cfg.books, lambda a, b: a >= b),
-            ("books of the voice", codec_cfg.books, lm_cfg.voice_books, lambda a, b: a >= b),
+            ("books", codec_cfg.books, lm_cfg.books, at_least),
+            ("books of the voice", codec_cfg.books, lm_cfg.voice_books, at_least),
             ("symbols", codec_cfg.symbols, lm_cfg.symbols, lambda a, b: a in (0, b)),
+            ("symbols of a frame", codec_cfg.slots, lm_cfg.advance + 1, at_least),
         )
         if not fits(ours, theirs)
     ]

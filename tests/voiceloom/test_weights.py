@@ -99,12 +99,14 @@ def test_missing_unused_and_wrong_shaped_tensors(folder):
 
 
 def test_configs_that_do_not_fit(folder, tmp_path):
-    with pytest.raises(WeightsError, match="frame rate"):
-        weights.load(write_release(tmp_path / "a", dataclasses.replace(CODEC, frame_rate=25.0)))
+    codes_hash = weights.load_codec(folder).codes_hash
+    for cause, changed in (("frame rate", {"frame_rate": 25.0}), ("symbols", {"symbols": 5})):
+        copy, cfg = shutil.copytree(folder, tmp_path / cause), dataclasses.replace(CODEC, **changed)
+        weights.save_codec(copy, cfg, codec_params(cfg), {}, codes_hash)
+        with pytest.raises(WeightsError, match=cause):
+            weights.load(copy)
     with pytest.raises(WeightsError, match="books"):
         weights.load(write_release(tmp_path / "b", lm_cfg=dataclasses.replace(LM, books=5)))
-    with pytest.raises(WeightsError, match="symbols"):
-        weights.load(write_release(tmp_path / "c", dataclasses.replace(CODEC, symbols=5)))
     fields = json.loads((folder / "lm.json").read_text())["config"]
     edit_json(folder / "lm.json", config=fields | {"colour": "blue"})
     with pytest.raises(WeightsError, match="does not take that config"):
