@@ -158,7 +158,7 @@ class CodecTask:
 
         def heard(takes):
             """What the critics hear, made and recorded; nobody has 8-12 kHz from 16 kHz."""
-            return (
+            return tuple(
                 band_limited(x[rows], takes.bandwidth_hz[rows], self.cfg.sample_rate)
                 for x, rows in ((takes.samples, made), (takes.target, recorded))
             )
@@ -173,19 +173,20 @@ class CodecTask:
             loss = weights["mel"] * mel + weights["quantization"] * quantization
             metrics = {"mel": mel, "quantization": quantization}
             if playing:
-                fakes, reals = (critic(state.critic, x) for x in heard(takes))
+                both = heard(takes)
+                fakes, reals = (critic(state.critic, x) for x in both)
                 matching = feature_matching(*jax.tree.map(lambda a: a[pairs], (reals, fakes)))
                 score = adversarial(fakes)
                 loss += weights["matching"] * matching + weights["adversarial"] * score
             else:
-                matching = score = jnp.zeros(())
+                matching, score, both = jnp.zeros(()), jnp.zeros(()), None
             metrics |= {"matching": matching, "adversarial": score}
             for name, value in self.further_losses(takes, batch).items():
                 loss, metrics[name] = loss + weights[name] * value, value
-            return loss, (metrics, takes.quantized, takes)
+            return loss, (metrics, takes.quantized, both)
 
-        def critic_loss(params, takes):
-            fakes, reals = (critic(params, x) for x in heard(takes))
+        def critic_loss(params, both):
+            fakes, reals = (critic(params, x) for x in both)
             return hinge(reals, fakes)
 
         def play(_):
@@ -206,8 +207,9 @@ class CodecTask:
             )
             return aux[:2], grads, state.critic, state.critic_opt_state, jnp.zeros(())
 
-        (metrics, quantized), grads, critic_params, critic_opt_state, critic_value = jax.lax.cond(
-            state.step >= self.config.adversarial_from, play, rehearse, None
+        begin = self.config.adversarial_from  # from 0 on nothing is rehearsed, nor compiled
+        (metrics, quantized), grads, critic_params, critic_opt_state, critic_value = (
+            jax.lax.cond(state.step >= begin, play, rehearse, None) if begin else play(None)
         )
         updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
         for name in self.frozen:

@@ -22,9 +22,10 @@ from jaxtyping import Array, Float, Int
 from codec import Codec
 from codec.task import CodecTask, Takes, TrainState
 from data import pipeline
-from data.phones import SYMBOLS, boundary_class
+from data.phones import SYMBOLS
 from data.said import NOTHING
 from lm.aligner import SILENCE
+from lm.aligner_task import pauses
 from voiceloom import weights
 from voiceloom.aligner import Phones
 
@@ -48,8 +49,9 @@ class ToldTask(DecoderTask):
     def __init__(self, config):
         super().__init__(config)
         self.phones = Phones()
-        sounds = [SILENCE if boundary_class(i) else i for i in range(len(SYMBOLS))]
-        self.sound = np.array([*sounds, SILENCE])  # of a symbol; of NOTHING, the last
+        symbols = np.arange(len(SYMBOLS))
+        sounds = np.where(pauses(symbols), SILENCE, symbols)
+        self.sound = np.append(sounds, SILENCE)  # of a symbol; of NOTHING, the last
 
     def takes(self, codec: Codec, batch: dict, key: Array) -> Takes:
         """Recordings, then our own speech; also in `batch`: codes [B, T, Q], own_said [B, T, 4]."""

@@ -21,13 +21,13 @@ from experiments import readings, tokenise, twisters
 from voiceloom.evaluate import CORPORA
 from voiceloom.synthesizer import Synthesizer
 
-LONGEST = 160  # characters: two seconds are all that a crop hears
+LONGEST = 160  # characters; a crop hears 1.28 s of it
 HARD, SHORT = 0.4, 0.1  # of the texts, twisters; and of all of them, their first word alone
 
 
-def texts(manifest: Path, count: int, draw: random.Random) -> list[str]:
+def texts(corpus: Path, count: int, draw: random.Random) -> list[str]:
     """Texts to say, drawn from both sources."""
-    lines = readings.lines(manifest, split="train")
+    lines = readings.lines(corpus, split="train")
     plain = sorted({line["text"] for line in lines if len(line["text"]) < LONGEST})
     hard = [text for _, text in twisters.sentences(count, draw.randrange(10**6))]
     found = [draw.choice(hard if draw.random() < HARD else plain) for _ in range(count)]
@@ -66,7 +66,7 @@ def main() -> None:
         wanted = texts(args.corpora / "synthetic", args.clips, draw)
         for seed, text in enumerate(tqdm.tqdm(wanted, unit="clip")):
             record = said(synth, text, draw.choice(synth.voices), seed)
-            writer.write(record | tokenise.about(synth.engine.codec))
+            writer.write(record | writer.facts)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class Phones:
             leaves = [stored[_name(path)].reshape(x.shape).astype(np.float32) for path, x in flat]
         except Exception as error:  # safetensors raises a type of its own for a short file
             raise ValueError(f"{weights}: damaged ({error}); get it again") from error
-        self._params, self._graph = jax.tree_util.tree_unflatten(tree, leaves), graphdef
+        self._params = jax.tree_util.tree_unflatten(tree, leaves)
         self._apply = jax.jit(lambda p, mel, length: nnx.merge(graphdef, p)(mel, length))
 
     def __call__(self, samples: Float[np.ndarray, " S"]) -> Float[np.ndarray, "T V"]:
@@ -67,7 +67,7 @@ class Phones:
         count = mel.shape[1]
         even = jnp.pad(mel, ((0, 0), (0, count % 2), (0, 0)))
         length = jnp.full(len(mel), count)
-        return nnx.merge(self._graph, self._params)(even, length)[:, :count]
+        return self._apply(self._params, even, length)[:, :count]
 
 
 def save_weights(params: dict, cfg: aligner.Config, path: Path, about: str = "") -> None:

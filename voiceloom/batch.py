@@ -127,14 +127,14 @@ class Batch:
             active, self._text, self._voice, self._sampling, np.int32(count), self._lm
         )
         # Copies: a view would keep the device's buffers alive as long as somebody keeps the codes.
-        codes, pointer, valid, said = jax.tree.map(
-            lambda a: np.array(a).swapaxes(0, 1), (out.codes, out.pointer, out.valid, out.said)
+        codes, pointer, valid = (
+            np.array(a).swapaxes(0, 1) for a in (out.codes, out.pointer, out.valid)
         )
         done = np.asarray(self._lm.done)
         written = time.perf_counter()
         made = valid.sum(axis=1)
         samples, self._decoder = engine.decode_frames(
-            codes, said, valid, np.int32(made.max()), self._decoder
+            codes, out.said, valid, np.int32(made.max()), self._decoder
         )
         samples = np.asarray(samples)
         decoded = time.perf_counter()

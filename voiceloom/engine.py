@@ -280,7 +280,7 @@ def _generate(lm: LM, active, text, voice, sampling, frames, state):
 def decode(
     codec: nnx.Module,
     codes: Int[Array, "B T Q"],
-    said: Int[Array, "B T N"] | None,
+    said: Int[Array, "T B N"] | None,
     valid: Bool[Array, "B T"],
     frames: Int[Array, ""],
     state: Any,
@@ -290,13 +290,13 @@ def decode(
     A codec hears what the frames say where the language model knows it (not None).
     """
     size = codec.cfg.frame_samples
-    heard = (codes,) if said is None else (codes, said)
+    now = jax.lax.dynamic_index_in_dim
 
     def body(i, carry):
         samples, state = carry
-        block, *told = (jax.lax.dynamic_slice_in_dim(a, i, 1, axis=1) for a in heard)
-        block, new = codec.decode(block, state, *told)
-        there = jax.lax.dynamic_index_in_dim(valid, i, axis=1, keepdims=False)
+        told = () if said is None else (now(said, i, keepdims=False)[:, None],)
+        block, new = codec.decode(now(codes, i, axis=1), state, *told)
+        there = now(valid, i, axis=1, keepdims=False)
         state = jax.tree.map(partial(where, there), new, state)
         return jax.lax.dynamic_update_slice_in_dim(samples, block, i * size, axis=1), state
 

@@ -58,7 +58,9 @@ def export_codec(run: pathlib.Path, folder: pathlib.Path) -> str:
         before = weights.load_codec(config.init_from)
         # By the weights, not by the config: another codec may lie in that folder by now.
         of = lambda tree: jax.tree.leaves([tree["encoder"], tree["quantizer"]])  # noqa: E731
-        same = dataclasses.replace(before.config, symbols=task.cfg.symbols) == task.cfg
+        # What a decoder is told changes no code.
+        told = {name: getattr(task.cfg, name) for name in ("symbols", "slots", "told_blocks")}
+        same = dataclasses.replace(before.config, **told) == task.cfg
         if same and all(map(np.array_equal, of(params), of(before.params))):
             codes_hash = before.codes_hash
     return weights.save_codec(folder, task.cfg, params, {"run": run.name, "step": step}, codes_hash)

@@ -18,6 +18,7 @@ tuned speaks the codes that it did before, and says whose. Anything that does no
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -266,6 +267,7 @@ def _fit(path: Path, make: Callable) -> tuple[Any, dict]:
 
 def _check_pair(folder: Path, codec_cfg: codec.Config, lm_cfg: lm.Config) -> None:
     at_least = lambda a, b: a >= b  # noqa: E731
+    slots = codec_cfg.slots if codec_cfg.symbols else math.inf  # who listens to none has room
     unlike = [
         f"{what}: codec {ours}, LM {theirs}"
         for what, ours, theirs, fits in (
@@ -274,7 +276,7 @@ def _check_pair(folder: Path, codec_cfg: codec.Config, lm_cfg: lm.Config) -> Non
             ("books", codec_cfg.books, lm_cfg.books, at_least),
             ("books of the voice", codec_cfg.books, lm_cfg.voice_books, at_least),
             ("symbols", codec_cfg.symbols, lm_cfg.symbols, lambda a, b: a in (0, b)),
-            ("symbols of a frame", codec_cfg.slots, lm_cfg.advance + 1, at_least),
+            ("symbols of a frame", slots, lm_cfg.advance + 1, at_least),
         )
         if not fits(ours, theirs)
     ]

@@ -11,7 +11,7 @@ def test_a_record_says_what_the_decoder_was_told(synth, tmp_path, monkeypatch):
     told, decode = [], synth.engine.decode_frames
 
     def overheard(codes, said, valid, frames, state):
-        told.extend(said[0][valid[0]])
+        told.extend(np.asarray(said)[:, 0][valid[0]])
         return decode(codes, said, valid, frames, state)
 
     monkeypatch.setattr(synth.engine, "decode_frames", overheard)

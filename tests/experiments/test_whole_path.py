@@ -114,6 +114,7 @@ def test_a_tuned_decoder_speaks_the_same_codes(path, tmp_path):
     config = codec_told.get_config("tiny")
     config.data.train = config.data.held_out = (str(path / "records"),)
     config.data.own = str(path / "codes")
+    config.frozen = ("encoder", "quantizer")
     config.init_from, config.steps, config.optimizer.warmup = str(path / "release"), 4, 1
     train(config, tmp_path / "decoder")
     export.export_codec(tmp_path / "decoder", tmp_path / "release")
@@ -124,7 +125,7 @@ def test_a_tuned_decoder_speaks_the_same_codes(path, tmp_path):
     samples = np.random.default_rng(0).normal(0, 0.1, (1, 24_000)).astype("f")
     codes = before.encode(samples)
     np.testing.assert_array_equal(after.encode(samples), codes)
-    np.testing.assert_allclose(after.decode(codes), before.decode(codes), atol=1e-5)
+    assert np.abs(after.decode(codes) - before.decode(codes)).max() > 1e-4
     releases = [voiceloom.load(folder / "release") for folder in (path, tmp_path)]
     ours, again = (release.say("Mama.", voice="anna") for release in releases)
     np.testing.assert_array_equal(ours.codes, again.codes)

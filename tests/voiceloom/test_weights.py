@@ -107,6 +107,10 @@ def test_configs_that_do_not_fit(folder, tmp_path):
             weights.load(copy)
     with pytest.raises(WeightsError, match="books"):
         weights.load(write_release(tmp_path / "b", lm_cfg=dataclasses.replace(LM, books=5)))
+    faster = dataclasses.replace(LM, advance=7)  # than a codec that listens has slots for
+    weights._check_pair(folder, dataclasses.replace(CODEC, symbols=0), faster)
+    with pytest.raises(WeightsError, match="symbols of a frame: codec 4, LM 8"):
+        weights._check_pair(folder, CODEC, faster)
     fields = json.loads((folder / "lm.json").read_text())["config"]
     edit_json(folder / "lm.json", config=fields | {"colour": "blue"})
     with pytest.raises(WeightsError, match="does not take that config"):
