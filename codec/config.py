@@ -41,9 +41,8 @@ class Config(Rates):
         frame_blocks: at the frame rate, on each side of the quantiser.
         expansion: of the MLP in a block.
         kernel: taps of the causal depthwise filters.
-        symbols: of a text that the decoder may be told beside the codes; 0: it listens to none.
+        symbols: of a text that a second decoder is told beside the codes; 0: there is none.
         slots: for the symbols of a frame: the one in speech as it begins, those that begin in it.
-        told_blocks: at the frame rate, that take in what it is told.
     """
 
     sample_rate: int = 24_000
@@ -63,7 +62,6 @@ class Config(Rates):
     kernel: int = 7
     symbols: int = 0
     slots: int = 4
-    told_blocks: int = 2
 
     def __post_init__(self):
         if self.hop * 100 != self.sample_rate or self.trunk_steps * self.frame_rate != 50:

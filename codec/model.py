@@ -34,7 +34,6 @@ class DecoderState(typing.NamedTuple):
     frame: tuple
     trunk: tuple
     synthesis: Float[Array, "B H"]
-    told: tuple = ()  # of a codec of symbols
 
 
 class Encoder(nnx.Module):
@@ -104,7 +103,7 @@ class Decoder(nnx.Module):
         x, trunk = self.trunk(x, state.trunk)
         x = self.leave(self.norm(x)).reshape(batch, 2 * x.shape[1], -1)  # 50 -> 100 Hz
         samples, synthesis = self.synthesis(x, state.synthesis)
-        return samples, state._replace(frame=frame, trunk=trunk, synthesis=synthesis)
+        return samples, DecoderState(frame, trunk, synthesis)
 
 
 class Reconstruction(typing.NamedTuple):
@@ -115,14 +114,15 @@ class Reconstruction(typing.NamedTuple):
 
 
 class Codec(nnx.Module):
-    """Encoder, quantiser and decoder."""
+    """Encoder, quantiser and decoder; of symbols, a second decoder that is told the text."""
 
     def __init__(self, cfg: Config, *, rngs: nnx.Rngs):
         self.cfg = cfg
         self.encoder = Encoder(cfg, rngs=rngs)
         self.quantizer = make_quantizer(cfg, rngs=rngs)
         self.decoder = Decoder(cfg, rngs=rngs)
-        self.told = Told(cfg, rngs=rngs) if cfg.symbols else None
+        self.told = Told(cfg) if cfg.symbols else None
+        self.speaker = Decoder(cfg, rngs=rngs) if cfg.symbols else None
 
     def init_encoder_state(self, batch: int) -> EncoderState:
         """State of a stream of which nothing has been heard."""
@@ -130,8 +130,7 @@ class Codec(nnx.Module):
 
     def init_decoder_state(self, batch: int) -> DecoderState:
         """State of a stream of which nothing has been said."""
-        state = self.decoder.init_state(batch)
-        return state._replace(told=self.told.init_state(batch)) if self.told else state
+        return self.decoder.init_state(batch)
 
     def encode(
         self,
@@ -153,11 +152,10 @@ class Codec(nnx.Module):
 
         Args:
             codes: Of any leading books.
-            state: What was said before; None for nothing.
+            state: What was said before, told or untold throughout; None for nothing.
             said: What the frames say, from who knows: ids of symbols in N = `Config.slots` slots,
                 -1 where there is none (`data.said`). A codec of no symbols does not listen.
         """
-        state = self.init_decoder_state(codes.shape[0]) if state is None else state
         return self._speak(self.quantizer.decode(codes), state, said)
 
     def __call__(
@@ -170,12 +168,10 @@ class Codec(nnx.Module):
         """Training form: `samples` through `depth` books per example and back."""
         latent, _ = self.encoder(samples)
         quantized = self.quantizer(latent, depth, key)
-        state = self.init_decoder_state(samples.shape[0])
-        return Reconstruction(self._speak(quantized.latent, state, said)[0], quantized)
+        return Reconstruction(self._speak(quantized.latent, None, said)[0], quantized)
 
-    def _speak(self, latent: Array, state: DecoderState, said: Array | None):
+    def _speak(self, latent: Array, state: DecoderState | None, said: Array | None):
         """Samples of latents, and the new state."""
         if self.told and said is not None:
-            latent, told = self.told(latent, said, state.told)
-            state = state._replace(told=told)
+            return self.speaker(latent + self.told(said), state)
         return self.decoder(latent, state)

@@ -207,6 +207,8 @@ class Rows:
         self._speakers = {name: np.array(members) for name, members in self._speakers.items()}
         self._sizes = np.array([(len(u.codes), len(u.symbol)) for u in self._utterances])
         self._order = (-1, np.array([]))
+        # Recordings have all books, our own speech those that we write.
+        self._books = min(u.codes.shape[1] for u in self._utterances)
 
     @property
     def epoch(self) -> int:
@@ -256,9 +258,8 @@ class Rows:
             onset.append(u.onset[:ends] + offset)
             word.append(u.word + words)
             offset, words = offset + len(u.codes), words + int(u.word[-1]) + 1
-        books = utterances[0].codes.shape[1]
-        codes = np.zeros((self._frames, books), np.int32)
-        codes[:offset] = np.concatenate([u.codes for u in utterances])
+        codes = np.zeros((self._frames, self._books), np.int32)
+        codes[:offset] = np.concatenate([u.codes[:, : self._books] for u in utterances])
         tokens = np.zeros(self._frames, np.int32)
         tokens[:offset] = np.concatenate([u.prosody for u in utterances])
         advance = np.zeros(self._frames, np.int32)
@@ -285,7 +286,7 @@ class Rows:
         speaker = self._speakers[self._utterances[members[0]].speaker]
         clips = {self._utterances[i].clip for i in members}
         others = [i for i in speaker if self._utterances[i].clip not in clips]
-        codes = self._utterances[int(rng.choice(others or members))].codes
+        codes = self._utterances[int(rng.choice(others or members))].codes[:, : self._books]
         length = min(int(rng.integers(shortest, longest + 1)), len(codes))
         start = int(rng.integers(len(codes) - length + 1))
         voice = np.zeros((longest, codes.shape[1]), np.int32)

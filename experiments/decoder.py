@@ -17,20 +17,14 @@ import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from codec import Codec
 from codec.task import CodecTask, Takes, TrainState
 from data import pipeline
-from data.phones import SYMBOLS
-from data.said import NOTHING
-from lm.aligner import SILENCE
-from lm.aligner_task import pauses
+from experiments.listener import Listener
 from voiceloom import weights
-from voiceloom.aligner import Phones
 
-DOUBT = 0.02  # what cannot be heard at all (a pause, a pointer that was early) pulls no harder
-EARLY = 2  # of 100 frames a second: a sound may begin so much before its frame, or end after it
 OWN_HZ = 12_000.0  # our own speech has all that a decoder makes
 
 
@@ -39,7 +33,10 @@ class DecoderTask(CodecTask):
 
     def init_from(self, state: TrainState, release: str) -> TrainState:
         """A fresh state that begins with the codec of a release, and with new critics."""
-        params = state.params | weights.load_codec(release).params
+        params = weights.load_codec(release).params
+        # A speaker begins with what the decoder can.
+        begun = {name: params["decoder"] for name in state.params if name == "speaker"}
+        params = jax.tree.map(jnp.copy, state.params | begun | params)
         return state._replace(params=params, ema=jax.tree.map(jnp.copy, params))
 
 
@@ -48,10 +45,7 @@ class ToldTask(DecoderTask):
 
     def __init__(self, config):
         super().__init__(config)
-        self.phones = Phones()
-        symbols = np.arange(len(SYMBOLS))
-        sounds = np.where(pauses(symbols), SILENCE, symbols)
-        self.sound = np.append(sounds, SILENCE)  # of a symbol; of NOTHING, the last
+        self.listener = Listener(self.cfg.frame_rate)
 
     def takes(self, codec: Codec, batch: dict, key: Array) -> Takes:
         """Recordings, then our own speech; also in `batch`: codes [B, T, Q], own_said [B, T, 4]."""
@@ -61,9 +55,8 @@ class ToldTask(DecoderTask):
         quantized = codec.quantizer(latent, self._depths(depth_key, len(samples)), dither_key)
         own = codec.quantizer.decode(codes)
         untold = jax.lax.stop_gradient(codec.decoder(own)[0])
-        said = jnp.concatenate([batch["said"], batch["own_said"]])
-        latent, _ = codec.told(jnp.concatenate([quantized.latent, own]), said)
-        made, _ = codec.decoder(latent)
+        said = codec.told(jnp.concatenate([batch["said"], batch["own_said"]]))
+        made, _ = codec.speaker(jnp.concatenate([quantized.latent, own]) + said)
         return Takes(
             made[:, delay:],
             jnp.concatenate([samples[:, : samples.shape[1] - delay], untold[:, delay:]]),
@@ -82,23 +75,11 @@ class ToldTask(DecoderTask):
         """In nats a frame: how far the phones that are heard of recordings are from those of the
         recording itself, and how unlikely those of the text are in our own speech."""
         count = len(batch["samples"])
-        heard = self.phones.heard(takes.samples)
-        meant = jax.lax.stop_gradient(self.phones.heard(takes.target[:count]))
+        heard = self.listener.heard(takes.samples)
+        meant = jax.lax.stop_gradient(self.listener.heard(takes.target[:count]))
         divergence = jnp.sum(jnp.exp(meant) * (meant - heard[:count]), axis=-1).mean()
-        own, said = heard[count:], batch["own_said"]
-        asked = self.asked(said, own.shape[1])
-        likely = jnp.sum(jnp.where(asked, jnp.exp(own), 0.0), axis=-1)
-        return {"phones": divergence, "said": -jnp.log(likely + DOUBT).mean()}
-
-    def asked(self, said: Int[Array, "B T 4"], count: int) -> Array:
-        """Whether a class may sound in each of `count` frames of 10 ms, [B, count, V]."""
-        sound = jnp.asarray(self.sound)[said]
-        # A slot without a symbol says nothing; but where none goes on there is silence.
-        sound = jnp.where((said == NOTHING) & (jnp.arange(said.shape[-1]) > 0), -1, sound)
-        each = jax.nn.one_hot(sound, self.phones.cfg.symbols, dtype=bool).any(axis=2)
-        each = jnp.repeat(each, round(100 / self.cfg.frame_rate), axis=1)[:, :count]
-        padded = jnp.pad(each, ((0, 0), (EARLY, EARLY), (0, 0)))
-        return each | padded[:, : -2 * EARLY] | padded[:, 2 * EARLY :]
+        said = self.listener.nats(heard[count:], batch["own_said"])
+        return {"phones": divergence, "said": said.mean()}
 
     def dataset(self, split: str) -> grain.IterDataset:
         """As of the codec; in training with as many crops of our own speech."""

@@ -59,7 +59,7 @@ def export_codec(run: pathlib.Path, folder: pathlib.Path) -> str:
         # By the weights, not by the config: another codec may lie in that folder by now.
         of = lambda tree: jax.tree.leaves([tree["encoder"], tree["quantizer"]])  # noqa: E731
         # What a decoder is told changes no code.
-        told = {name: getattr(task.cfg, name) for name in ("symbols", "slots", "told_blocks")}
+        told = {name: getattr(task.cfg, name) for name in ("symbols", "slots")}
         same = dataclasses.replace(before.config, **told) == task.cfg
         if same and all(map(np.array_equal, of(params), of(before.params))):
             codes_hash = before.codes_hash
@@ -82,14 +82,24 @@ def codec_of(codes: Sequence[pathlib.Path], folder: pathlib.Path) -> str:
 def export_lm(
     run: pathlib.Path, codes: Sequence[pathlib.Path], folder: pathlib.Path, calibrate: bool = False
 ) -> str:
-    """Writes the LM of a run and its voices beside the codec in a folder; returns its hash."""
-    codec_hash = codec_of(codes, folder)
-    task = LMTask(run_config(run))
+    """Writes the LM of a run and its voices beside the codec in a folder; returns its hash.
+
+    Without `codes`, a run whose voice encoder stood still keeps the voices of where it began.
+    """
+    codec_hash, config = codec_of(codes, folder), run_config(run)
+    task = LMTask(config)
     step, params = load_ema(run, task)
+    before = weights.load(config.init_from) if config.get("init_from") and not codes else None
     about = {"run": run.name, "step": step}
     if calibrate:
         params, factors = calibrated(params, held_out_losses(task))
         about["heads"] = ", ".join(f"{head} {factor:.2f}" for head, factor in factors.items())
+    leaves = lambda model: jax.tree.leaves(model["voice"])  # noqa: E731
+    if before and all(map(np.array_equal, leaves(params), leaves(before.lm.params))):
+        lm_hash = weights.save_lm(folder, before.lm.config, params, codec_hash, about)
+        voices = [dataclasses.replace(v, lm_hash=lm_hash) for v in before.voices.values()]
+        weights.save_voices(folder, voices, lm_hash)
+        return lm_hash
     cfg = with_dwells(task.cfg, codes) if codes else task.cfg
     lm_hash = weights.save_lm(folder, cfg, params, codec_hash, about)
     export_voices(codes, folder)

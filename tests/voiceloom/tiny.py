@@ -50,8 +50,8 @@ def codec_params(cfg):
     build = lambda key: nnx.to_pure_dict(nnx.state(codec.Codec(cfg, rngs=nnx.Rngs(key)), nnx.Param))  # noqa: E731
     params = jax.jit(build)(jax.random.key(0))
     if cfg.symbols:  # zeros until it has learned anything
-        leave = params["told"]["leave"]
-        leave["kernel"] = jax.random.normal(jax.random.key(1), leave["kernel"].shape)
+        table = params["told"]["symbols"]
+        params["told"]["symbols"] = jax.random.normal(jax.random.key(1), table.shape)
     return params
 
 
