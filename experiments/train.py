@@ -37,6 +37,7 @@ TASKS = {
     "codec_lora": ("experiments.lora", "CodecLora"),
     "entropy": ("experiments.entropy", "EntropyTask"),
     "lm": ("experiments.speaking", "SpeakingTask"),
+    "listening": ("experiments.listening", "ListeningTask"),
     "baseline": ("lm.baseline_task", "BaselineTask"),
     "aligner": ("lm.aligner_task", "AlignerTask"),
 }

@@ -26,7 +26,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree, Shaped, UInt32
 from lm.config import Config
 from lm.layers import NEVER, BackboneState
 from lm.model import LM, before, before_prosody, walk
-from lm.text import FREE, Steer, Text
+from lm.text import FREE, Steer, Text, said
 
 CANDIDATES = 64
 
@@ -327,9 +327,7 @@ def step(
         hidden = led(model, hidden, drawn, prosody)
     codes = draw_codes(model, hidden, noise, sampling)
 
-    nth = jnp.arange(cfg.advance + 1)
-    said = jnp.take_along_axis(text.symbol, state.pointer[:, None] + nth, axis=1, mode="clip")
-    said = jnp.where(nth <= advance[:, None], said, -1)
+    symbols = said(text.symbol, state.pointer, advance, cfg.advance)
 
     starved = ~state.done & (pointer > text.limit)
     go = ~state.done & ~starved
@@ -348,7 +346,7 @@ def step(
         tail=keep(tail, state.tail),
         done=keep(tail > cfg.tail_frames, state.done),
     )
-    return new, Frame(codes, new.pointer - 1, advance, prosody, said, go, starved)
+    return new, Frame(codes, new.pointer - 1, advance, prosody, symbols, go, starved)
 
 
 def generate(

@@ -25,6 +25,7 @@ from lm.config import Config
 from lm.layers import Dropout
 from lm.model import LM, before, before_prosody, init_params, structure, walk
 from lm.own_past import say_again
+from lm.text import Text
 
 
 class TrainState(typing.NamedTuple):
@@ -180,11 +181,8 @@ class LMTask:
         own = round(self.config.own_past * rows)
         if not own:
             return codes
-        model: LM = nnx.merge(self.graph, params)
         batch = jax.tree.map(lambda a: a[:own], batch)
-        units = (batch[name] for name in ("symbol", "stress", "word", "length"))
-        text = model.encode_text(*units, jnp.full(own, self.config.evaluation_lookahead))
-        voice = model.encode_voice(batch["voice"], batch["voice_length"])
+        model, text, voice = self.conditions(params, batch)
         place, noise = jax.random.split(key)
         begin = jax.random.uniform(place, (own,), maxval=0.5) * batch["mask"].sum(axis=1)
         said = say_again(
@@ -192,13 +190,23 @@ class LMTask:
         )
         return codes.at[:own].set(said)
 
-    def train_step(self, state: TrainState, batch: dict) -> tuple[TrainState, dict]:
-        """One step. `batch`: fields of `data.utterances.Row`, stacked."""
+    def conditions(self, params: dict, batch: dict) -> tuple[LM, Text, Float[Array, "B Dv"]]:
+        """What the model itself says rows with: itself, their texts and their voices."""
+        model: LM = nnx.merge(self.graph, params)
+        units = (batch[name] for name in ("symbol", "stress", "word", "length"))
+        lookahead = jnp.full(len(batch["length"]), self.config.evaluation_lookahead)
+        voice = model.encode_voice(batch["voice"], batch["voice_length"])
+        return model, model.encode_text(*units, lookahead), voice
+
+    def loss(
+        self, params: dict, average: dict, batch: dict, key: Array
+    ) -> tuple[Float[Array, ""], dict]:
+        """What a step lessens, and its parts; what the model says itself is of the `average`."""
         config, weights = self.config, self.config.weights
-        keys = jax.random.split(jax.random.fold_in(state.key, state.step), 8)
+        keys = jax.random.split(key, 8)
         codes = batch["codes"][..., : self.cfg.books]
         rows, count = codes.shape[:2]
-        heard = self.heard(state.ema, batch, jax.random.fold_in(keys[0], 1))
+        heard = self.heard(average, batch, jax.random.fold_in(keys[0], 1))
         noise = jax.random.randint(keys[0], codes.shape, 0, self.cfg.entries)
         noisy = jax.random.bernoulli(keys[1], config.noise, codes.shape)
         previous = before(jnp.where(noisy, noise, heard))
@@ -214,35 +222,38 @@ class LMTask:
         order = jax.random.uniform(keys[4], (rows * count,)) + batch["mask"].reshape(-1)
         _, chosen = jax.lax.top_k(order, round(config.depth_share * rows * count))
 
-        def loss(params):
-            voice_length = batch["voice_length"] * known
-            drop = Dropout(keys[5], config.dropout)
-            out = self.losses(
-                params, batch, previous, previous_prosody, lookahead, voice_length, chosen, drop
-            )
-            advance = mean(out.advance, out.advance_weight)
-            first = mean(out.first, out.frame_weight)
-            prosody = mean(out.prosody, out.frame_weight)
-            books = jax.vmap(mean, (1, None))(out.depth, out.depth_weight).mean()
-            total = first + weights["advance"] * advance + weights["depth"] * books
-            total = total + weights["prosody"] * prosody
-            right = mean(out.advance_right, out.advance_weight)
-            return total, {
-                "advance": advance,
-                "prosody": prosody,
-                "first": first,
-                "depth": books,
-                "advance_right": right,
-            }
+        voice_length = batch["voice_length"] * known
+        drop = Dropout(keys[5], config.dropout)
+        out = self.losses(
+            params, batch, previous, previous_prosody, lookahead, voice_length, chosen, drop
+        )
+        advance = mean(out.advance, out.advance_weight)
+        first = mean(out.first, out.frame_weight)
+        prosody = mean(out.prosody, out.frame_weight)
+        books = jax.vmap(mean, (1, None))(out.depth, out.depth_weight).mean()
+        total = first + weights["advance"] * advance + weights["depth"] * books
+        total = total + weights["prosody"] * prosody
+        right = mean(out.advance_right, out.advance_weight)
+        return total, {
+            "advance": advance,
+            "prosody": prosody,
+            "first": first,
+            "depth": books,
+            "advance_right": right,
+        }
 
-        (total, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
+    def train_step(self, state: TrainState, batch: dict) -> tuple[TrainState, dict]:
+        """One step. `batch`: fields of `data.utterances.Row`, stacked."""
+        config, key = self.config, jax.random.fold_in(state.key, state.step)
+        grad = jax.value_and_grad(self.loss, has_aux=True)
+        (total, metrics), grads = grad(state.params, state.ema, batch, key)
         updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
         for name in config.get("frozen", ()):
             updates[name] = jax.tree.map(jnp.zeros_like, updates[name])
         params = optax.apply_updates(state.params, updates)
         # Young averages follow fast, or the first evaluations would show the initial weights.
         decay = jnp.minimum(config.ema_decay, (1.0 + state.step) / (10.0 + state.step))
-        ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, state.ema, params)
+        ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state.ema, params)
         metrics = {"loss": total} | metrics | {"gradient": optax.tree.norm(grads)}
         return TrainState(state.step + 1, params, ema, opt_state, state.key), metrics
 
@@ -269,11 +280,8 @@ class LMTask:
 
     def speak(self, params: dict, batch: dict) -> tuple[Int[Array, "B T Q"], Bool[Array, "B T"]]:
         """Codes sampled for the texts of a batch in their voices, and which frames there are."""
-        model: LM = nnx.merge(self.graph, params)
         rows, count = batch["mask"].shape
-        units = (batch[name] for name in ("symbol", "stress", "word", "length"))
-        text = model.encode_text(*units, jnp.full(rows, self.config.evaluation_lookahead))
-        voice = model.encode_voice(batch["voice"], batch["voice_length"])
+        model, text, voice = self.conditions(params, batch)
         state = sample.init_state(model, rows, jnp.arange(rows))
         sampling = sample.Sampling.default(rows)
         _, out = sample.generate(model, text, voice, sampling, state, jnp.int32(count), count)
