@@ -22,7 +22,7 @@ from experiments.speaking import SpeakingTask
 from lm import sample, text
 from lm.model import before, before_prosody, walk
 from lm.own_past import say_again
-from lm.task import cross_entropy, mean
+from lm.task import mean
 
 LATER = (1.0, 0.5, 0.25)
 """What a frame answers for: how it is heard, and a part of how the next ones are."""
@@ -63,9 +63,14 @@ class ListeningTask(SpeakingTask):
 
         order = jax.random.uniform(choice_key, (rows * count,)) + own.reshape(-1)
         _, chosen = jax.lax.top_k(order, round(self.config.depth_share * rows * count))
-        first, depth = self.likelihood(params, batch, codes, chosen, sampling)
+        lookahead = jnp.full(rows, self.config.evaluation_lookahead)
+        prosody = before_prosody(batch["prosody"]) if self.cfg.pitches else None
+        out = self.losses(
+            params, batch | {"codes": codes}, before(codes), prosody, lookahead,
+            batch["voice_length"], chosen, sampling=sampling,
+        )  # fmt: skip
         flat = lambda a: a.reshape(-1)[chosen]  # noqa: E731
-        loss = -mean(first * gain, own) - mean(depth * flat(gain), flat(own))
+        loss = mean(out.first * gain, own) + mean(out.depth.sum(-1) * flat(gain), flat(own))
         return loss, mean(nats, own)
 
     def nats(
@@ -88,29 +93,6 @@ class ListeningTask(SpeakingTask):
         late = 100 * codec.cfg.delay_samples // codec.cfg.sample_rate
         nats = jnp.pad(nats, ((0, 0), (0, late)), mode="edge")
         return nats.reshape(*codes.shape[:2], -1).mean(axis=-1)
-
-    def likelihood(
-        self,
-        params: dict,
-        batch: dict,
-        codes: Int[Array, "B T Q"],
-        chosen: Int[Array, " N"],
-        sampling: sample.Sampling,
-    ) -> tuple[Float[Array, "B T"], Float[Array, " N"]]:
-        """Log odds, as drawn, of first books, and of the other books of the frames `chosen`."""
-        model, units, voice = self.conditions(params, batch)
-        pointer, dwell = walk(batch["advance"])
-        prosody = before_prosody(batch["prosody"]) if self.cfg.pitches else None
-        frames, _ = model.listen(before(codes), pointer, dwell, units, voice, prosody=prosody)
-        hidden = model.first_hidden(frames, units, pointer, batch["advance"])
-        if self.cfg.pitches:
-            hidden = model.with_prosody(hidden, batch["prosody"])
-        logits = model.first_logits(hidden) / sampling.temperature[:, None, None]
-        first = -cross_entropy(logits, codes[..., 0])
-        flat = lambda a: a.reshape(-1, *a.shape[2:])[chosen]  # noqa: E731
-        others = flat(codes)
-        logits = model.depth_logits(flat(hidden), others[:, :-1]) / sampling.depth_temperature[0]
-        return first, -cross_entropy(logits, others[:, 1:]).sum(axis=-1)
 
 
 def advantage(reward: Float[Array, "B T"], takes: int) -> Float[Array, "B T"]:

@@ -121,6 +121,7 @@ class LMTask:
         voice_length: Int[Array, " B"],
         chosen: Int[Array, " N"],
         drop: Dropout | None = None,
+        sampling: sample.Sampling | None = None,
     ) -> Losses:
         """Teacher-forced losses; the depth books of the frames `chosen` among all B * T.
 
@@ -133,6 +134,7 @@ class LMTask:
           voice_length: Frames of the voice crop to hear; 0 leaves the voice out.
           chosen: Frames, flattened, whose depth books count.
           drop: Dropout, in training.
+          sampling: Temperatures at which the books' odds count; None for 1.
         """
         model: LM = nnx.merge(self.graph, params)
         codes, advance = batch["codes"][..., : self.cfg.books], batch["advance"]
@@ -158,14 +160,19 @@ class LMTask:
         weight = batch["mask"].astype(jnp.float32)
         flat = lambda a: a.reshape(-1, *a.shape[2:])[chosen]  # noqa: E731
         depth_codes = flat(codes)
+        first_logits = model.first_logits(hidden)
         depth_logits = model.depth_logits(flat(hidden), depth_codes[:, :-1])
+        if sampling is not None:
+            row = chosen // advance.shape[1]
+            first_logits = first_logits / sampling.temperature[:, None, None]
+            depth_logits = depth_logits / sampling.depth_temperature[row, None, None]
         return Losses(
             advance=cross_entropy(advance_logits, advance),
             advance_right=(jnp.argmax(advance_logits, axis=-1) == advance).astype(jnp.float32),
             # At <end> nothing is left to pass, and sampling never asks.
             advance_weight=weight * (pointer <= batch["length"][:, None]),
             prosody=prosody,
-            first=cross_entropy(model.first_logits(hidden), codes[..., 0]),
+            first=cross_entropy(first_logits, codes[..., 0]),
             frame_weight=weight,
             depth=cross_entropy(depth_logits, depth_codes[:, 1:]),
             depth_weight=flat(weight),

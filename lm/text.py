@@ -35,22 +35,6 @@ class Steer(NamedTuple):
     least: Float[Array, "B U"]  # semitones about the speaker's median, plus FREE: none below them
 
 
-def said(
-    symbol: Int[Array, "B U"], pointer: Int[Array, " B"], advance: Int[Array, " B"], most: int
-) -> Int[Array, "B N"]:
-    """What a frame says: the symbol in speech as it begins, then those passed in it; -1 for none.
-
-    Args:
-      symbol: As of `Text`.
-      pointer: Unit at the end of the frame before.
-      advance: Units passed in the frame.
-      most: Units passed in any frame; N = most + 1.
-    """
-    nth = jnp.arange(most + 1)
-    found = jnp.take_along_axis(symbol, pointer[:, None] + nth, axis=1, mode="clip")
-    return jnp.where(nth <= advance[:, None], found, -1)
-
-
 FREE = 100.0  # so that zeros, which pad, ask for nothing
 
 
@@ -71,6 +55,22 @@ class Text(NamedTuple):
     steer: Steer  # of U + 2 units
     limit: Int[Array, " B"]  # last unit whose look-ahead is all there; <end> when text is complete
     end: Int[Array, " B"]  # index of <end>; beyond every unit while the text is incomplete
+
+
+def said(
+    symbol: Int[Array, "B U"], pointer: Int[Array, " B"], advance: Int[Array, " B"], most: int
+) -> Int[Array, "B N"]:
+    """What a frame says: the symbol in speech as it begins, then those passed in it; -1 for none.
+
+    Args:
+      symbol: As of `Text`.
+      pointer: Unit at the end of the frame before.
+      advance: Units passed in the frame.
+      most: Units passed in any frame; N = most + 1.
+    """
+    nth = jnp.arange(most + 1)
+    found = jnp.take_along_axis(symbol, pointer[:, None] + nth, axis=1, mode="clip")
+    return jnp.where(nth <= advance[:, None], found, -1)
 
 
 class Units(NamedTuple):

@@ -97,8 +97,7 @@ def export_lm(
     leaves = lambda model: jax.tree.leaves(model["voice"])  # noqa: E731
     if before and all(map(np.array_equal, leaves(params), leaves(before.lm.params))):
         lm_hash = weights.save_lm(folder, before.lm.config, params, codec_hash, about)
-        voices = [dataclasses.replace(v, lm_hash=lm_hash) for v in before.voices.values()]
-        weights.save_voices(folder, voices, lm_hash)
+        weights.save_voices(folder, before.voices.values(), lm_hash)
         return lm_hash
     cfg = with_dwells(task.cfg, codes) if codes else task.cfg
     lm_hash = weights.save_lm(folder, cfg, params, codec_hash, about)
