@@ -97,7 +97,7 @@ def export_lm(
     leaves = lambda model: jax.tree.leaves(model["voice"])  # noqa: E731
     if before and all(map(np.array_equal, leaves(params), leaves(before.lm.params))):
         lm_hash = weights.save_lm(folder, before.lm.config, params, codec_hash, about)
-        weights.save_voices(folder, before.voices.values(), lm_hash)
+        weights.save_voices(folder, list(before.voices.values()), lm_hash)
         return lm_hash
     cfg = with_dwells(task.cfg, codes) if codes else task.cfg
     lm_hash = weights.save_lm(folder, cfg, params, codec_hash, about)
