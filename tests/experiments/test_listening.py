@@ -69,12 +69,16 @@ def test_what_is_heard_better_becomes_likelier(task, batch, monkeypatch):
 def test_recordings_weigh_as_before(task, batch):
     params = jax.jit(task.init)(jax.random.key(0)).params
     key = jax.random.key(1)
+
+    @jax.jit
+    def parts(params, batch, key):
+        takes_key, key = jax.random.split(key)
+        recorded, _ = SpeakingTask.loss(task, params, params, batch, key)
+        return recorded, task.takes(params, batch, takes_key)
+
     total, metrics = jax.jit(task.loss)(params, params, batch, key)
-    own, heard = jax.jit(task.takes)(params, batch, jax.random.split(key)[0])
-    again = jax.jit(super(ListeningTask, task).loss)(
-        params, params, batch, jax.random.split(key)[1]
-    )
-    np.testing.assert_allclose(total, again[0] + task.config.weights.heard * own, rtol=1e-5)
+    recorded, (own, heard) = parts(params, batch, key)
+    np.testing.assert_allclose(total, recorded + task.config.weights.heard * own, rtol=1e-5)
     np.testing.assert_allclose(metrics["heard"], heard, rtol=1e-5)
 
 

@@ -101,7 +101,7 @@ def test_who_goes_on_with_a_listener_keeps_the_voices(path, tmp_path):
     config.codec = config.init_from = str(path / "release")
     config.model.entries = 64
     config.data.train = config.data.held_out = (str(path / "codes"),)
-    config.data.update(voice_s=(0.5, 1.0), frames=48, units=48, batch=2)
+    config.data.update(voice_s=(0.5, 1.0), frames=48, units=48)
     config.steps, config.optimizer.warmup = 4, 1
     train(config, tmp_path / "heard")
     export.export_lm(tmp_path / "heard", [], tmp_path / "release")
@@ -134,6 +134,7 @@ def test_a_speaker_is_told_the_text_and_codes_stay_what_they_are(path, tmp_path)
     config.data.train = config.data.held_out = (str(path / "records"),)
     config.data.own = str(path / "codes")
     config.init_from, config.steps, config.optimizer.warmup = str(path / "release"), 4, 1
+    config.critic.sizes = config.critic.sizes[:1]
     train(config, tmp_path / "decoder")
     export.export_codec(tmp_path / "decoder", tmp_path / "release")
 
