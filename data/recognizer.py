@@ -32,8 +32,8 @@ class Recognizer:
             from moonshine_voice.utils import get_model_path
         except (ImportError, OSError) as error:
             raise ImportError(
-                f"recordings without text need a recogniser ({error}): "
-                "pip install 'voiceloom[transcribe]', or put a .txt beside every recording"
+                f"hearing what is said needs a recogniser ({error}): pip install -e "
+                "'.[transcribe]'; recordings with a .txt beside each need none"
             ) from error
         self._model = Transcriber(str(get_model_path("tiny-en")), ModelArch.TINY)
         self._lock = threading.Lock()  # nothing is said of its use by several threads

@@ -4,7 +4,8 @@
 
 Repeats, tongue twisters, letters, one word alone: what an attention loses its place in. A reading
 has failed if three or more words in a row are wrong (a repeat, a skip, babble) that Whisper has
-right in the teacher's reading of the sentence; beside it the teacher's through the codec.
+right in the teacher's reading of the sentence; beside it the teacher's through the codec, and the
+clearest of some takes by another recogniser than that judge (`voiceloom.takes`).
 """
 
 import argparse
@@ -19,6 +20,7 @@ from voiceloom import judges
 from voiceloom.evaluate import CORPORA, JUDGES
 from voiceloom.waveform import Waveform
 
+TAKES = 6
 TIMES = 3  # each sentence is read in each voice: 160 readings cannot tell 5 from 8 %
 
 
@@ -28,6 +30,7 @@ def read(synth, transcriber: judges.Transcriber, folder: Path) -> list[dict]:
     voices = list(dict.fromkeys(line["speaker"] for line in lines))
     heard = lambda sound: transcriber.transcribe(sound.samples, sound.sample_rate)  # noqa: E731
     found = []
+    drawn = [(voice, seed) for voice in voices for seed in range(TIMES)]
     for line in tqdm(lines, unit="sentence"):
         recording = Waveform.load(folder / line["audio"])
         found.append(
@@ -36,9 +39,11 @@ def read(synth, transcriber: judges.Transcriber, folder: Path) -> list[dict]:
                 "recording": heard(recording),
                 "resynthesis": heard(synth.codec_roundtrip(recording.samples)),
                 "voiceloom": [
-                    heard(synth.say(line["text"], voice=voice, seed=seed))
-                    for voice in voices
-                    for seed in range(TIMES)
+                    heard(synth.say(line["text"], voice, seed=seed)) for voice, seed in drawn
+                ],
+                "clearest": [
+                    heard(synth.say(line["text"], voice, takes=TAKES, seed=seed))
+                    for voice, seed in drawn
                 ],
             }
         )
@@ -53,22 +58,28 @@ def judged(text: str, heard: str, recording: str) -> tuple[int, int, bool]:
 def markdown(found: Sequence[dict]) -> str:
     """The table: a line a sentence, and how many of all readings failed."""
     rows = [
-        "| sentence | recording, words wrong | resynthesis | failed | ours, mean | failed |",
-        "|---|--:|--:|--:|--:|--:|",
+        "| sentence | recording, words wrong | resynthesis | failed | ours, mean | failed "
+        f"| clearest of {TAKES} | failed |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    kinds: dict[str, list[tuple]] = {"recording": [], "resynthesis": [], "voiceloom": []}
+    kinds: dict[str, list[tuple]] = {
+        "recording": [], "resynthesis": [], "voiceloom": [], f"clearest of {TAKES}": []
+    }  # fmt: skip
     for line in found:
         text, recording = line["text"], line["recording"]
-        own = [judged(text, heard, recording) for heard in line["voiceloom"]]
+        own, clearest = (
+            [judged(text, heard, recording) for heard in line[kind]]
+            for kind in ("voiceloom", "clearest")
+        )
         recorded = judged(text, recording, recording)
         again = judged(text, line["resynthesis"], recording)
-        for kind, values in zip(kinds, ([recorded], [again], own), strict=True):
+        for kind, values in zip(kinds, ([recorded], [again], own, clearest), strict=True):
             kinds[kind] += values
-        wrong, failed = sum(r[0] for r in own) / len(own), sum(r[2] for r in own)
-        rows.append(
-            f"| {text} | {recorded[0]} of {recorded[1]} | {again[0]} | {int(again[2])} | "
-            f"{wrong:.1f} | {failed} of {len(own)} |"
-        )
+        cells = [text, f"{recorded[0]} of {recorded[1]}", again[0], int(again[2])]
+        for values in (own, clearest):
+            cells.append(f"{sum(v[0] for v in values) / len(values):.1f}")
+            cells.append(f"{sum(v[2] for v in values)} of {len(values)}")
+        rows.append(f"| {' | '.join(map(str, cells))} |")
     rows += ["", "| | readings | words wrong, % | failed, % |", "|---|--:|--:|--:|"]
     for kind, values in kinds.items():
         errors, words, failed = (list(column) for column in zip(*values, strict=True))

@@ -27,7 +27,8 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         return 130
-    except (ValueError, OSError) as error:  # ours: TextError, VoiceError, WeightsError, AudioError
+    # Ours: TextError, VoiceError, WeightsError, AudioError; and an extra that is not installed.
+    except (ValueError, OSError, ImportError) as error:
         print(f"voiceloom: {error}", file=sys.stderr)
         return 2
     return 0
@@ -47,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
                      " 16-bit mono little-endian")  # fmt: skip
     say.add_argument("--play", action="store_true", help="play it aloud (needs sounddevice)")
     say.add_argument("--seed", type=int, default=0, help="equal seeds, equal speech")
+    say.add_argument("--takes", type=int, default=1, metavar="N", help="of N at most, the one that"
+                     " a recogniser hears best (needs the extra transcribe)")  # fmt: skip
     say.add_argument("--rate", type=float, default=1.0, help="speaking rate, a factor (1.0)")
     say.add_argument("--pitch", type=float, default=0.0, help="semitones above the voice's own")
     say.add_argument("--range", type=float, default=1.0, help="of the melody, a factor (1.0)")
@@ -164,12 +167,16 @@ def _say(args: argparse.Namespace) -> None:
             out = path.with_name(f"{path.stem}_{number:03d}{path.suffix or '.wav'}")
         with contextlib.ExitStack() as stack:
             sinks = [stack.enter_context(s) for s in _sinks(out, args, synth.sample_rate)]
-            speech = stack.enter_context(synth.stream(text, voice, **how))
+            if args.takes == 1:
+                speech = stack.enter_context(synth.stream(text, voice, **how))
+            else:  # the whole of it, when all have been heard
+                speech = [synth.say(text, voice, takes=args.takes, **how)]
             for chunk in speech:
                 for write in sinks:
                     write(chunk)
             where = "stdout" if out == "-" else out or "played"
-            print(f"{where}: {speech.report}", file=sys.stderr)
+            told = speech.report if args.takes == 1 else speech[0]
+            print(f"{where}: {told}", file=sys.stderr)
     print(f"compiling took {synth.engine.compile_s:.1f} s, at load", file=sys.stderr)
 
 

@@ -30,8 +30,11 @@ from voiceloom.likeness import Likeness
 from voiceloom.prompt import Prompt
 from voiceloom.speaker import Report, Speaker
 from voiceloom.step import use_compilation_cache
+from voiceloom.takes import Ear
 from voiceloom.voice import Voice, VoiceError, read_reference
 from voiceloom.waveform import Chunk, Waveform
+
+_NEXT_TAKE = 1_000  # seeds from one take to the next: who counts seeds meets none of them
 
 VoiceLike = str | os.PathLike | Waveform | Voice
 """What can speak: a name, a voice file, a recording, a waveform, a voice."""
@@ -114,6 +117,7 @@ class Synthesizer:
         self.library = Library()
         self._front_ends: dict[str, FrontEnd] = {}
         self._phones: Phones | None = None
+        self._ear: Ear | None = None
         self._lock = threading.Lock()
 
     def warm(self) -> None:
@@ -184,9 +188,47 @@ class Synthesizer:
             *likeness.nearest(voice, others, mean),
         )
 
-    def say(self, text: str | Iterable[str], voice: VoiceLike, **how) -> Chunk:
-        """The whole text as one `Chunk`, a waveform with its timings; arguments as `stream`'s."""
-        return Chunk.join(list(self.stream(text, voice, chunk_frames=engines.MAX_FRAMES, **how)))
+    def say(
+        self,
+        text: str | Iterable[str],
+        voice: VoiceLike,
+        *,
+        takes: int = 1,
+        seed: int = 0,
+        **how,
+    ) -> Chunk:
+        """The whole text as one `Chunk`, a waveform with its timings.
+
+        Args:
+            text: As `stream` takes it.
+            voice: As `stream` takes it.
+            takes: Of English, a sentence or two: say it so often at most, until a recogniser hears
+                every sound of it (`voiceloom.takes`), and keep the clearest.
+            seed: Of the first take.
+            **how: As `stream` takes it.
+
+        Raises:
+            VoiceError, TextError: As `stream`.
+            ValueError: No takes at all.
+            ImportError: The recogniser of several takes is not installed.
+        """
+        if takes < 1:
+            raise ValueError(f"{takes} takes: at least one is needed to hear anything")
+        if takes == 1:
+            how |= {"seed": seed, "chunk_frames": engines.MAX_FRAMES}
+            return Chunk.join(list(self.stream(text, voice, **how)))
+        text, voice = text if isinstance(text, str) else "".join(text), self.voice(voice)
+        with self._lock:
+            self._ear = self._ear or Ear()
+        best, clearest = -1.0, None
+        for take in range(takes):
+            said = self.say(text, voice, seed=seed + take * _NEXT_TAKE, **how)
+            clarity = self._ear.clarity(said, self.front_end(voice.accent))
+            if clarity > best:
+                best, clearest = clarity, said
+            if clarity == 1.0:
+                break
+        return clearest
 
     def stream(
         self,

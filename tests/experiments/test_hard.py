@@ -12,6 +12,7 @@ def test_a_reading_fails_by_three_words_that_the_teacher_has_right():
             "recording": text,
             "resynthesis": text,
             "voiceloom": [fine, skipped, fine, fine],
+            "clearest": [fine] * 4,
         },
         # What the judge does not understand of the teacher counts against nobody.
         {
@@ -19,11 +20,12 @@ def test_a_reading_fails_by_three_words_that_the_teacher_has_right():
             "recording": skipped,
             "resynthesis": skipped,
             "voiceloom": [skipped] * 4,
+            "clearest": [skipped, fine, fine, fine],
         },
     ]
-    first, second, *totals = [x for x in hard.markdown(found).splitlines() if "lorry" in x] + [
-        x for x in hard.markdown(found).splitlines() if x.startswith("| voiceloom")
-    ]
-    assert first.endswith("| 0 of 8 | 0 | 0 | 1.0 | 1 of 4 |")
-    assert second.endswith("| 4 of 8 | 4 | 0 | 4.0 | 0 of 4 |")
-    assert totals[0].startswith("| voiceloom | 8 | 31.2 [") and "| 12.5 [" in totals[0]
+    lines = hard.markdown(found).splitlines()
+    first, second = [line for line in lines if "lorry" in line]
+    assert first.endswith("| 0 of 8 | 0 | 0 | 1.0 | 1 of 4 | 0.0 | 0 of 4 |")
+    assert second.endswith("| 4 of 8 | 4 | 0 | 4.0 | 0 of 4 | 1.0 | 0 of 4 |")
+    assert lines[-2].startswith("| voiceloom | 8 | 31.2 [") and "| 12.5 [" in lines[-2]
+    assert lines[-1].startswith("| clearest of 6 | 8 | 6.2 [") and "| 0.0 [" in lines[-1]
