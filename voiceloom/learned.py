@@ -28,7 +28,6 @@ from jaxtyping import Float32
 
 from data import prosody
 from data.phones import SYMBOL_IDS
-from data.recognizer import Recognizer
 from data.text import TextError
 from data.utterances import Rows, Utterance, read
 from lm import aligner
@@ -70,7 +69,6 @@ class Learner:
         task, params = LMTask(_config(loaded)), loaded.lm.params
         self._step = jax.jit(task.train_step)
         self._begin = jax.jit(task.init)(jax.random.key(0))._replace(params=params, ema=params)
-        self._recognizer: Recognizer | None = None
 
     def __call__(
         self,
@@ -115,10 +113,9 @@ class Learner:
         if accent not in ("us", "gb"):
             return ""
         try:
-            self._recognizer = self._recognizer or Recognizer()
+            return self.synth.hear(samples)
         except ImportError:
             return ""
-        return self._recognizer(samples)
 
     def _said(
         self, samples: Float32[np.ndarray, " S"], accent: str, text: str | None

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from data.recognizer import Recognizer
 from data.text import FrontEnd
 from lm import aligner
 from voiceloom import batch, hub, likeness, prompt, published, weights
@@ -30,7 +31,7 @@ from voiceloom.likeness import Likeness
 from voiceloom.prompt import Prompt
 from voiceloom.speaker import Report, Speaker
 from voiceloom.step import use_compilation_cache
-from voiceloom.takes import Ear
+from voiceloom.takes import clarity
 from voiceloom.voice import Voice, VoiceError, read_reference
 from voiceloom.waveform import Chunk, Waveform
 
@@ -117,7 +118,7 @@ class Synthesizer:
         self.library = Library()
         self._front_ends: dict[str, FrontEnd] = {}
         self._phones: Phones | None = None
-        self._ear: Ear | None = None
+        self._recognizer: Recognizer | None = None
         self._lock = threading.Lock()
 
     def warm(self) -> None:
@@ -218,15 +219,13 @@ class Synthesizer:
             how |= {"seed": seed, "chunk_frames": engines.MAX_FRAMES}
             return Chunk.join(list(self.stream(text, voice, **how)))
         text, voice = text if isinstance(text, str) else "".join(text), self.voice(voice)
-        with self._lock:
-            self._ear = self._ear or Ear()
         best, clearest = -1.0, None
         for take in range(takes):
             said = self.say(text, voice, seed=seed + take * _NEXT_TAKE, **how)
-            clarity = self._ear.clarity(said, self.front_end(voice.accent))
-            if clarity > best:
-                best, clearest = clarity, said
-            if clarity == 1.0:
+            clear = clarity(said, self.hear(said.samples), self.front_end(voice.accent))
+            if clear > best:
+                best, clearest = clear, said
+            if clear == 1.0:
                 break
         return clearest
 
@@ -322,6 +321,12 @@ class Synthesizer:
         with self._lock:
             self._phones = self._phones or Phones()
         return self._phones(samples)
+
+    def hear(self, samples: Float32[np.ndarray, " S"]) -> str:
+        """What a recogniser hears in a clip of English at 24 kHz; ImportError if there is none."""
+        with self._lock:
+            self._recognizer = self._recognizer or Recognizer()
+        return self._recognizer(samples)
 
     def front_end(self, accent: str) -> FrontEnd:
         """What reads text in an accent; made once."""

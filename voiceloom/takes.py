@@ -12,31 +12,20 @@ from __future__ import annotations
 import difflib
 
 from data.phones import PUNCTUATION, SYMBOLS
-from data.recognizer import Recognizer
 from data.text import FrontEnd, TextError
 from voiceloom.waveform import Chunk
 
 
-class Ear:
-    """Listens to takes of a text.
+def clarity(take: Chunk, heard: str, front_end: FrontEnd) -> float:
+    """How much of a take is heard as it was meant: 1 if every sound is, and no other.
 
-    Raises:
-        ImportError: The recogniser is not installed.
+    By sounds, not by words, since "urn" and "earn" are no mistake: twice those that match over all
+    that were meant or heard (`difflib.SequenceMatcher`).
     """
-
-    def __init__(self):
-        self._recognizer = Recognizer()
-
-    def clarity(self, take: Chunk, front_end: FrontEnd) -> float:
-        """How much of a take is heard as it was meant: 1 if every sound is, and no other.
-
-        By sounds, not by words, since "urn" and "earn" are no mistake: twice those that match over
-        all that were meant or heard (`difflib.SequenceMatcher`).
-        """
-        meant = [onset.symbol for onset in take.onsets if onset.symbol not in PUNCTUATION]
-        try:
-            units = front_end(self._recognizer(take.samples))
-        except TextError:  # it has heard nothing
-            return 0.0
-        heard = [SYMBOLS[i] for i in units.symbol if SYMBOLS[i] not in PUNCTUATION]
-        return difflib.SequenceMatcher(None, meant, heard, autojunk=False).ratio()
+    meant = [onset.symbol for onset in take.onsets if onset.symbol not in PUNCTUATION]
+    try:
+        units = front_end(heard)
+    except TextError:  # nothing was
+        return 0.0
+    sounds = [SYMBOLS[i] for i in units.symbol if SYMBOLS[i] not in PUNCTUATION]
+    return difflib.SequenceMatcher(None, meant, sounds, autojunk=False).ratio()

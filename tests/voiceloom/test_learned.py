@@ -8,7 +8,7 @@ import voiceloom
 from lm.aligner import Transcript
 from lm.task import LMTask
 from tests.voiceloom.tiny import speechlike, write_release
-from voiceloom import cli, learned, weights
+from voiceloom import cli, learned, synthesizer, weights
 from voiceloom.synthesizer import Synthesizer
 from voiceloom.voice import VoiceError
 from voiceloom.waveform import Waveform
@@ -38,7 +38,7 @@ def recogniser(monkeypatch):
         told["asked"] += 1
         return told["text"]
 
-    monkeypatch.setattr(learned, "Recognizer", lambda: listen)
+    monkeypatch.setattr(synthesizer, "Recognizer", lambda: listen)
     return told
 
 
@@ -89,7 +89,7 @@ def test_the_recogniser_is_asked_for_english_and_not_believed_where_it_misheard(
     def missing():
         raise ImportError
 
-    monkeypatch.setattr(learned, "Recognizer", missing)
+    monkeypatch.setattr(synthesizer, "Recognizer", missing)
     learned.Learner(weights.load(release))(REFERENCE)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from voiceloom import cli, synthesizer, takes
+from voiceloom import cli, synthesizer
 from voiceloom.waveform import Waveform
 
 TEXT = "An iron urn."
@@ -19,8 +19,8 @@ def heard(synth, monkeypatch):
             assert samples.dtype == np.float32 and len(samples) > 1_000
             return texts.pop(0)
 
-    monkeypatch.setattr(takes, "Recognizer", Recognizer)
-    monkeypatch.setattr(synth, "_ear", None)
+    monkeypatch.setattr(synthesizer, "Recognizer", Recognizer)
+    monkeypatch.setattr(synth, "_recognizer", None)
     return texts
 
 
@@ -40,7 +40,7 @@ def test_the_clearest_is_kept_if_none_is_heard_right(synth, heard):
 
 
 def test_one_take_needs_no_recogniser_and_none_is_refused(synth, monkeypatch):
-    monkeypatch.setattr(takes, "Recognizer", None)
+    monkeypatch.setattr(synthesizer, "Recognizer", None)
     np.testing.assert_array_equal(
         synth.say(TEXT, "anna", takes=1).samples, synth.say(TEXT, "anna").samples
     )
@@ -62,8 +62,8 @@ def test_who_lacks_the_recogniser_is_told_what_to_install(synth, monkeypatch, tm
     def missing():
         raise ImportError("no moonshine: pip install -e '.[transcribe]'")
 
-    monkeypatch.setattr(takes, "Recognizer", missing)
-    monkeypatch.setattr(synth, "_ear", None)
+    monkeypatch.setattr(synthesizer, "Recognizer", missing)
+    monkeypatch.setattr(synth, "_recognizer", None)
     monkeypatch.setattr(synthesizer, "load", lambda *args, **kwargs: synth)
     out = str(tmp_path / "a.wav")
     assert cli.main(["say", TEXT, "-v", "bert", "--takes", "3", "-o", out]) == 2
